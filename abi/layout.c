@@ -1,0 +1,172 @@
+/*
+ * The instance block's layout from the counts of what an instance has, and the fingerprint of
+ * the whole contract. Compiler and runtime both call abi_layout_compute with the counts stored
+ * in the object, so that neither can place a field where the other does not look for it.
+ */
+#include "abi/abi.h"
+
+/* A relocatable block lies anywhere, but generated code reaches its fields by 32-bit offsets.
+ */
+#define RELOCATABLE_MAX_BYTES (UINT64_C(1) << 30)
+
+/* Reserves count objects of size bytes at *at, aligned. Returns where they begin. */
+static uint64_t place(uint64_t *at, uint64_t count, uint64_t size, uint64_t align) {
+    uint64_t start = align_up(*at, align);
+    *at = start + count * size;
+    return start;
+}
+
+enum status abi_layout_compute(enum abi_placement placement, const struct abi_counts *counts,
+                               struct abi_layout *ret_layout, struct error *err) {
+    bool pinned = placement == ABI_PINNED;
+    uint64_t limit = pinned ? ABI_INSTANCE_SIZE - ABI_INSTANCE_GUARD : RELOCATABLE_MAX_BYTES;
+    if (pinned && counts->table_entries > limit / ABI_TABLE_ENTRY_SIZE)
+        return error_set(err, ST_LIMIT, "%llu table entries do not fit the instance block",
+                         (unsigned long long)counts->table_entries);
+    /* 32-bit counts times small sizes: no sum below wraps 64 bits. */
+    struct abi_layout l = {0};
+    uint64_t at = sizeof(struct abi_instance);
+    l.memories = place(&at, counts->memories, sizeof(struct abi_memory), 16);
+    l.tables = place(&at, counts->tables, sizeof(struct abi_table), 16);
+    l.globals = place(&at, counts->globals, ABI_SLOT_SIZE, ABI_SLOT_SIZE);
+    l.funcs = place(&at, counts->funcs, ABI_FUNC_SIZE, ABI_FUNC_SIZE);
+    if (pinned) {
+        l.entries = place(&at, counts->table_entries, ABI_TABLE_ENTRY_SIZE, 64);
+    } else {
+        l.type_ids = place(&at, counts->types, sizeof(uint32_t), 16);
+        l.memory_refs = place(&at, counts->memories, sizeof(uint64_t), 16);
+        l.table_refs = place(&at, counts->tables, sizeof(uint64_t), 16);
+        l.global_refs = place(&at, counts->globals, sizeof(uint64_t), 16);
+    }
+    l.size_bytes = align_up(at, 64);
+    if (l.size_bytes > limit)
+        return error_set(err, ST_LIMIT,
+                         "functions, globals and tables need an instance block of %llu bytes, "
+                         "more than %llu",
+                         (unsigned long long)l.size_bytes, (unsigned long long)limit);
+    *ret_layout = l;
+    return ST_OK;
+}
+
+/*
+ * Room to grow for a table whose maximum is far off or absent: enough for programs that load
+ * code piece by piece, little enough that 100 such tables still fit the block.
+ */
+#define TABLE_GROWTH 8192u
+
+uint32_t abi_table_capacity(uint32_t min, bool has_max, uint32_t max, bool can_grow) {
+    if (!can_grow || (has_max && max <= min)) return min;
+    uint32_t room = has_max ? max - min : UINT32_MAX - min;
+    return min + (room < TABLE_GROWTH ? room : TABLE_GROWTH);
+}
+
+/* FNV-1a: not against an attacker (a digest does that), but against mixing builds up. */
+static void mix(uint64_t *hash, uint64_t value) {
+    for (unsigned i = 0; i < 8; i++) {
+        *hash ^= (value >> (8 * i)) & 0xff;
+        *hash *= UINT64_C(0x100000001b3);
+    }
+}
+
+static void mix_text(uint64_t *hash, const char *text) {
+    for (; *text; text++)
+        mix(hash, (uint8_t)*text);
+    mix(hash, 0);
+}
+
+/* Count this up where the contract changes in a way that no list or struct shows. */
+#define ABI_REVISION 1
+
+uint64_t abi_fingerprint(void) {
+    static const uint64_t numbers[] = {
+        ABI_REVISION,
+        ABI_OBJECT_VERSION,
+        /* the address map */
+        ABI_CODE_BASE,
+        ABI_INSTANCE_BASE,
+        ABI_INSTANCE_SIZE,
+        ABI_INSTANCE_GUARD,
+        ABI_MEMORY_BASE,
+        ABI_MEMORY_RESERVE,
+        ABI_STACK_TOP,
+        ABI_WASM_PAGE,
+        ABI_HOST_PAGE,
+        ABI_GATE_HELPER,
+        TABLE_GROWTH,
+        /* structs that generated code reads */
+        sizeof(struct abi_instance),
+        offsetof(struct abi_instance, gate),
+        offsetof(struct abi_instance, guest_sp),
+        offsetof(struct abi_instance, stack_low),
+        offsetof(struct abi_instance, host),
+        sizeof(struct abi_memory),
+        offsetof(struct abi_memory, base),
+        offsetof(struct abi_memory, size_bytes),
+        offsetof(struct abi_memory, size_pages),
+        offsetof(struct abi_memory, max_pages),
+        sizeof(struct abi_table),
+        offsetof(struct abi_table, entries),
+        offsetof(struct abi_table, size),
+        offsetof(struct abi_table, max),
+        offsetof(struct abi_table, capacity),
+        offsetof(struct abi_table, type_code),
+        sizeof(struct abi_table_entry),
+        offsetof(struct abi_table_entry, word),
+        offsetof(struct abi_table_entry, type_id),
+        offsetof(struct abi_table_entry, ref32),
+        sizeof(struct abi_func),
+        offsetof(struct abi_func, code),
+        offsetof(struct abi_func, instance),
+        offsetof(struct abi_func, type_id),
+        offsetof(struct abi_func, index),
+        offsetof(struct abi_func, entry),
+        ABI_SLOT_SIZE,
+        ABI_I32,
+        ABI_I64,
+        ABI_F32,
+        ABI_F64,
+        ABI_V128,
+        ABI_FUNCREF,
+        ABI_EXTERNREF,
+        ABI_REF_NULL,
+        ABI_REF,
+        ABI_CONST_VALUE,
+        ABI_CONST_GLOBAL_GET,
+        ABI_CONST_REF_FUNC,
+        ABI_CONST_I32_ADD,
+        ABI_CONST_I64_MUL,
+    };
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < countof(numbers); i++)
+        mix(&hash, numbers[i]);
+#define HELPER(name, params, results)                                                          \
+    mix_text(&hash, #name);                                                                    \
+    mix_text(&hash, params);                                                                   \
+    mix_text(&hash, results);
+#include "abi/helpers.def"
+#define TRAP(name, message) mix_text(&hash, #name);
+#include "abi/traps.def"
+#define SECTION(name, elf_name, flags)                                                         \
+    mix_text(&hash, elf_name);                                                                 \
+    mix_text(&hash, flags);
+#include "abi/sections.def"
+#define FEATURE(bit, name)                                                                     \
+    mix(&hash, bit);                                                                           \
+    mix_text(&hash, name);
+    ABI_X86_FEATURES(FEATURE)
+#undef FEATURE
+    /* the layout function itself, seen through one example of each placement */
+    static const struct abi_counts counts = {
+        .memories = 2, .tables = 3, .globals = 5, .funcs = 7, .types = 11, .table_entries = 13};
+    for (int placement = ABI_PINNED; placement <= ABI_RELOCATABLE; placement++) {
+        struct abi_layout l;
+        if (abi_layout_compute((enum abi_placement)placement, &counts, &l, NULL) != ST_OK)
+            continue;
+        const uint64_t fields[] = {l.memories, l.tables,      l.globals,    l.funcs,
+                                   l.type_ids, l.memory_refs, l.table_refs, l.global_refs,
+                                   l.entries,  l.size_bytes};
+        for (size_t i = 0; i < countof(fields); i++)
+            mix(&hash, fields[i]);
+    }
+    return hash;
+}

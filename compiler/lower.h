@@ -1,0 +1,160 @@
+/*
+ * Lowering: one validated function body to LLVM IR. The operand stack holds LLVM values, locals
+ * are allocas that the optimiser promotes, blocks join in phis. One emitter file for each
+ * instruction family:
+ *
+ *   lower_function.c   prologue, the loop over instructions, the operand stack, epilogue
+ *   lower_control.c    blocks, branches, unreachable code
+ *   lower_call.c       calls, indirect calls, entry and import thunks
+ *   lower_memory.c     loads, stores, bulk memory
+ *   lower_variable.c   locals, globals, references, tables
+ *   lower_numeric.c    integers, floats, conversions
+ *   lower_simd.c       v128
+ *   placement.c        where a field of the instance block and the base of a memory lie; the only
+ *                      file that differs between pinned and relocatable placement
+ *   trap_stub.c        conditional traps
+ */
+#ifndef HUTCH_COMPILER_LOWER_H
+#define HUTCH_COMPILER_LOWER_H
+
+#include "compiler/module.h"
+#include "compiler/opcodes.h"
+
+#include <llvm-c/Core.h>
+#include <llvm-c/DebugInfo.h>
+
+/* Functions that stand for the two constant addresses of pinned code: see placement.c. */
+#define LOWER_MEMORY_ANCHOR "hutch.memory"
+#define LOWER_INSTANCE_ANCHOR "hutch.instance"
+
+/* Types and declarations shared by the functions of one partition (one LLVM context). */
+struct lower_module {
+    const struct module *module;
+    const struct compile_options *options;
+    struct abi_layout layout;
+    const uint64_t *table_entries; /* pinned: address of each table's entries */
+
+    LLVMContextRef context;
+    LLVMModuleRef llvm;
+    LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
+    LLVMTypeRef v16i8, v8i16, v4i32, v2i64, v4f32, v2f64;
+    LLVMTypeRef *function_types; /* for each canonical type index used, or NULL */
+    LLVMValueRef *functions;     /* declarations, made on demand */
+    LLVMTypeRef trap_type;
+    LLVMValueRef traps[TRAP_COUNT];
+    LLVMTypeRef anchor_type; /* ptr (void), for the two below */
+    LLVMValueRef memory_anchor, instance_anchor;
+    unsigned alias_scope_kind, noalias_kind, range_kind, branch_weights_kind, invariant_kind;
+    LLVMMetadataRef memory_only, instance_only; /* alias scope lists */
+    LLVMDIBuilderRef di;
+    LLVMMetadataRef di_file, di_unit, di_function_type;
+};
+
+struct lower_block; /* lower_control.c */
+
+/* One function being lowered. */
+struct lower {
+    struct lower_module *m;
+    const struct module_function *function;
+    uint32_t function_index;
+    const struct functype *type;
+    LLVMValueRef llvm; /* the LLVM function */
+    LLVMBuilderRef builder;
+    LLVMBasicBlockRef entry;
+    LLVMValueRef *locals; /* allocas */
+    struct valtype *local_types;
+    LLVMValueRef instance; /* the instance block's address in this function */
+    LLVMValueRef memory;   /* base of memory 0 in this function, or NULL */
+    LLVMValueRef instance_argument; /* relocatable: the first argument */
+    LLVMMetadataRef di_subprogram;
+    LLVMBuilderRef entry_builder;  /* at the end of the entry block, which is closed last */
+    LLVMValueRef helper_slots;     /* alloca for calls of helpers, or NULL */
+
+    LLVMValueRef *stack;
+    uint32_t stack_size, stack_capacity;
+    struct lower_block *blocks;
+    uint32_t block_count, block_capacity;
+    bool unreachable; /* code up to the end of the block is dead and not lowered */
+    uint32_t dead_depth; /* blocks opened in dead code */
+    struct arena *scratch;
+    struct error *err;
+};
+
+/* ---- the operand stack. v128 is always <2 x i64> on it, references are i64 ---- */
+LLVMValueRef lower_pop(struct lower *f);
+void lower_push(struct lower *f, LLVMValueRef value);
+LLVMTypeRef lower_type(struct lower_module *m, struct valtype type);
+
+/* ---- placement.c ---- */
+/* Address of a byte of the instance block. */
+LLVMValueRef place_instance_field(struct lower *f, uint64_t offset);
+/* Base of linear memory `memory`, as ptr. */
+LLVMValueRef place_memory_base(struct lower *f, uint32_t memory);
+/* Address of the struct abi_memory, abi_table, global cell, abi_func of this index. */
+LLVMValueRef place_memory(struct lower *f, uint32_t memory);
+LLVMValueRef place_table(struct lower *f, uint32_t table);
+LLVMValueRef place_global(struct lower *f, uint32_t global);
+LLVMValueRef place_func(struct lower *f, uint32_t function);
+/* The i32 that stands for a canonical type in table entries and function records. */
+LLVMValueRef place_type_id(struct lower *f, uint32_t canonical);
+
+/* ---- memory access, lower_memory.c ---- */
+/* Address of index + offset in a memory: index is i32 (i64 for a 64-bit memory). */
+LLVMValueRef lower_address(struct lower *f, uint32_t memory, LLVMValueRef index,
+                           uint64_t offset);
+/* Load and store of linear memory: alignment 1, alias scopes set; a load that is not used still
+ * traps. */
+LLVMValueRef lower_load_memory(struct lower *f, LLVMTypeRef type, LLVMValueRef address);
+void lower_store_memory(struct lower *f, LLVMValueRef value, LLVMValueRef address);
+/* Load and store of the instance block: natural alignment, alias scopes set. */
+LLVMValueRef lower_load_instance(struct lower *f, LLVMTypeRef type, LLVMValueRef address);
+void lower_store_instance(struct lower *f, LLVMValueRef value, LLVMValueRef address);
+
+/* ---- traps and helpers ---- */
+/* Traps where condition (i1) is true; the builder is left in the block where it was false. */
+void lower_trap_if(struct lower *f, LLVMValueRef condition, enum abi_trap trap);
+/* Traps always; the block is closed. */
+void lower_trap(struct lower *f, enum abi_trap trap);
+/* Calls a helper through the gate. args as its row in helpers.def says; returns the result. */
+LLVMValueRef lower_helper(struct lower *f, enum abi_helper helper, LLVMValueRef *args,
+                          uint32_t count);
+/* Calls the LLVM intrinsic `name`, overloaded on types. */
+LLVMValueRef lower_intrinsic(struct lower_module *m, LLVMBuilderRef builder, const char *name,
+                             LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args,
+                             uint32_t arg_count);
+
+/* ---- tables, lower_variable.c ---- */
+/* Current size, i32; a constant where it cannot change. */
+LLVMValueRef lower_table_size(struct lower *f, uint32_t table);
+/* Address of the struct abi_table_entry at index (i32, in range), and a field of it. */
+LLVMValueRef lower_table_entry(struct lower *f, uint32_t table, LLVMValueRef index);
+LLVMValueRef lower_entry_field(struct lower *f, LLVMValueRef entry, LLVMTypeRef type,
+                               uint64_t offset);
+
+/* ---- functions and calls, lower_call.c ---- */
+LLVMTypeRef lower_function_type(struct lower_module *m, const struct functype *type);
+/* The LLVM function `f<index>` of this partition's module, declared on demand. */
+LLVMValueRef lower_function_value(struct lower_module *m, uint32_t index);
+/* Attributes every function of an object carries. */
+void lower_function_attributes(struct lower_module *m, LLVMValueRef function);
+/* Entry thunks, import thunks and trap stubs: once an object, in partition 0. */
+void lower_thunks(struct lower_module *m);
+void lower_traps_define(struct lower_module *m);
+
+/* ---- control, lower_control.c ---- */
+/* Opens the block of the whole function, whose end returns. */
+enum status lower_control_begin(struct lower *f) must_check;
+
+/* ---- the families: true where the opcode was theirs ---- */
+bool lower_control(struct lower *f, const struct instruction *in);
+bool lower_call(struct lower *f, const struct instruction *in);
+bool lower_memory(struct lower *f, const struct instruction *in);
+bool lower_variable(struct lower *f, const struct instruction *in);
+bool lower_numeric(struct lower *f, const struct instruction *in);
+bool lower_simd(struct lower *f, const struct instruction *in);
+
+/* Lowers function `index` into m->llvm. */
+enum status lower_function(struct lower_module *m, uint32_t index, struct arena *scratch,
+                           struct error *err) must_check;
+
+#endif

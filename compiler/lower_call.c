@@ -1,0 +1,285 @@
+/*
+ * Calls (spec core 4.4.8.11 on) and the thunks between guest and host (abi.h, docs/abi.md).
+ *
+ * All functions of an object share the C calling convention of the target; relocatable code has
+ * the instance as an extra first argument. Several results are a struct, which LLVM returns in
+ * registers or, beyond those, through memory, alike on both sides. A call is never a tail call
+ * here: Wasm's own recursion must exhaust the stack, not loop.
+ */
+#include "compiler/lower.h"
+
+static bool relocatable(const struct lower_module *m) {
+    return m->options->placement == ABI_RELOCATABLE;
+}
+
+LLVMTypeRef lower_type(struct lower_module *m, struct valtype type) {
+    switch (type.code) {
+    case ABI_I32: return m->i32;
+    case ABI_I64: return m->i64;
+    case ABI_F32: return m->f32;
+    case ABI_F64: return m->f64;
+    case ABI_V128: return m->v2i64;
+    default: return m->i64; /* references */
+    }
+}
+
+static LLVMTypeRef result_type(struct lower_module *m, const struct functype *type) {
+    if (type->result_count == 0) return m->void_type;
+    if (type->result_count == 1) return lower_type(m, type->results[0]);
+    LLVMTypeRef elements[MODULE_MAX_RESULTS];
+    for (uint32_t i = 0; i < type->result_count; i++)
+        elements[i] = lower_type(m, type->results[i]);
+    return LLVMStructTypeInContext(m->context, elements, type->result_count, false);
+}
+
+LLVMTypeRef lower_function_type(struct lower_module *m, const struct functype *type) {
+    LLVMTypeRef params[MODULE_MAX_PARAMS + 1];
+    unsigned count = 0;
+    if (relocatable(m)) params[count++] = m->ptr;
+    for (uint32_t i = 0; i < type->param_count; i++)
+        params[count++] = lower_type(m, type->params[i]);
+    return LLVMFunctionType(result_type(m, type), params, count, false);
+}
+
+static void add_enum(struct lower_module *m, LLVMValueRef function, const char *name,
+                     uint64_t value) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    CHECK(kind != 0);
+    LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateEnumAttribute(m->context, kind, value));
+}
+
+static void add_string(struct lower_module *m, LLVMValueRef function, const char *name,
+                       const char *value) {
+    LLVMAddAttributeAtIndex(function, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                            LLVMCreateStringAttribute(m->context, name, (unsigned)strlen(name),
+                                                      value, (unsigned)strlen(value)));
+}
+
+void lower_function_attributes(struct lower_module *m, LLVMValueRef function) {
+    LLVMSetVisibility(function, LLVMHiddenVisibility);
+    add_enum(m, function, "nounwind", 0);
+    add_enum(m, function, "uwtable", 2); /* asynchronous: exact at every instruction */
+    /* LLVM probes frames larger than a page, so that a guard page is never jumped over */
+    add_string(m, function, "probe-stack", "inline-asm");
+}
+
+LLVMValueRef lower_function_value(struct lower_module *m, uint32_t index) {
+    if (!m->functions[index]) {
+        char name[24];
+        bool imported = index < m->module->imported_functions;
+        snprintf(name, sizeof name, imported ? "import%u" : "f%u", index);
+        LLVMValueRef function = LLVMAddFunction(
+            m->llvm, name, lower_function_type(m, module_functype(m->module, index)));
+        lower_function_attributes(m, function);
+        m->functions[index] = function;
+    }
+    return m->functions[index];
+}
+
+/* Calls callee with the operands on the stack and pushes what it returns. */
+static void emit_call(struct lower *f, const struct functype *type, LLVMValueRef callee,
+                      LLVMValueRef instance) {
+    struct lower_module *m = f->m;
+    uint32_t extra = relocatable(m) ? 1 : 0;
+    LLVMValueRef args[MODULE_MAX_PARAMS + 1];
+    if (extra) args[0] = instance;
+    for (uint32_t i = type->param_count; i-- > 0;) args[extra + i] = lower_pop(f);
+    LLVMValueRef call = LLVMBuildCall2(f->builder, lower_function_type(m, type), callee, args,
+                                       type->param_count + extra, "");
+    LLVMSetTailCallKind(call, LLVMTailCallKindNoTail);
+    if (type->result_count == 1) {
+        lower_push(f, call);
+    } else {
+        for (uint32_t i = 0; i < type->result_count; i++)
+            lower_push(f, LLVMBuildExtractValue(f->builder, call, i, ""));
+    }
+}
+
+static LLVMValueRef load_at(struct lower *f, LLVMTypeRef type, LLVMValueRef base,
+                            uint64_t offset) {
+    LLVMValueRef index = LLVMConstInt(f->m->i64, offset, false);
+    return lower_load_instance(f, type,
+                               LLVMBuildGEP2(f->builder, f->m->i8, base, &index, 1, ""));
+}
+
+static void emit_direct(struct lower *f, uint32_t index) {
+    const struct functype *type = module_functype(f->m->module, index);
+    if (relocatable(f->m) && index < f->m->module->imported_functions) {
+        /* the exporter's code, with the exporter's instance */
+        LLVMValueRef record = place_func(f, index);
+        LLVMValueRef code = load_at(f, f->m->ptr, record, offsetof(struct abi_func, code));
+        LLVMValueRef instance =
+            load_at(f, f->m->ptr, record, offsetof(struct abi_func, instance));
+        emit_call(f, type, code, instance);
+    } else {
+        emit_call(f, type, lower_function_value(f->m, index), f->instance_argument);
+    }
+}
+
+/* One compare for type and null; which of the two it was is found on the way out. */
+static void emit_indirect(struct lower *f, const struct instruction *in) {
+    struct lower_module *m = f->m;
+    uint32_t table = in->index2;
+    const struct module_type *type = &m->module->types[in->index];
+    LLVMValueRef index = lower_pop(f);
+    lower_trap_if(f,
+                  LLVMBuildICmp(f->builder, LLVMIntUGE, index, lower_table_size(f, table), ""),
+                  TRAP_UNDEFINED_ELEMENT);
+    LLVMValueRef entry = lower_table_entry(f, table, index);
+    LLVMValueRef id =
+        lower_entry_field(f, entry, m->i32, offsetof(struct abi_table_entry, type_id));
+    LLVMValueRef expected = place_type_id(f, type->canonical);
+    LLVMBasicBlockRef wrong = LLVMAppendBasicBlockInContext(m->context, f->llvm, "trap");
+    LLVMBasicBlockRef right = LLVMAppendBasicBlockInContext(m->context, f->llvm, "");
+    LLVMBuildCondBr(f->builder, LLVMBuildICmp(f->builder, LLVMIntEQ, id, expected, ""), right,
+                    wrong);
+    LLVMPositionBuilderAtEnd(f->builder, wrong);
+    lower_trap_if(f,
+                  LLVMBuildICmp(f->builder, LLVMIntEQ, id, LLVMConstInt(m->i32, 0, false), ""),
+                  TRAP_UNINITIALIZED_ELEMENT);
+    lower_trap(f, TRAP_INDIRECT_CALL_MISMATCH);
+    LLVMPositionBuilderAtEnd(f->builder, right);
+    LLVMValueRef word =
+        lower_entry_field(f, entry, m->ptr, offsetof(struct abi_table_entry, word));
+    if (relocatable(m)) {
+        LLVMValueRef code = load_at(f, m->ptr, word, offsetof(struct abi_func, code));
+        LLVMValueRef instance = load_at(f, m->ptr, word, offsetof(struct abi_func, instance));
+        emit_call(f, &type->func, code, instance);
+    } else {
+        emit_call(f, &type->func, word, NULL);
+    }
+}
+
+bool lower_call(struct lower *f, const struct instruction *in) {
+    switch (in->opcode) {
+    case OP_CALL: emit_direct(f, in->index); return true;
+    case OP_CALL_INDIRECT: emit_indirect(f, in); return true;
+    default: return false;
+    }
+}
+
+/* ---- to the host ------------------------------------------------------------------------- */
+
+static LLVMValueRef slot_at(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef slots,
+                            uint32_t index) {
+    LLVMValueRef offset = LLVMConstInt(m->i64, (uint64_t)index * ABI_SLOT_SIZE, false);
+    return LLVMBuildGEP2(builder, m->i8, slots, &offset, 1, "");
+}
+
+static LLVMValueRef make_slots(struct lower_module *m, LLVMBuilderRef builder, uint32_t count) {
+    LLVMTypeRef type = LLVMArrayType2(m->v2i64, count ? count : 1);
+    LLVMValueRef slots = LLVMBuildAlloca(builder, type, "slots");
+    LLVMSetAlignment(slots, ABI_SLOT_SIZE);
+    return slots;
+}
+
+/* gate(index, slots, instance): see abi.h. gate_address is where its address is kept. */
+static void call_gate(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef gate_address,
+                      uint32_t index, LLVMValueRef slots, LLVMValueRef instance) {
+    LLVMTypeRef params[] = {m->i64, m->ptr, m->ptr};
+    LLVMTypeRef type = LLVMFunctionType(m->void_type, params, countof(params), false);
+    LLVMValueRef gate = LLVMBuildLoad2(builder, m->ptr, gate_address, "gate");
+    LLVMValueRef args[] = {LLVMConstInt(m->i64, index, false), slots,
+                           instance ? instance : LLVMGetUndef(m->ptr)};
+    LLVMValueRef call = LLVMBuildCall2(builder, type, gate, args, countof(args), "");
+    LLVMSetTailCallKind(call, LLVMTailCallKindNoTail);
+}
+
+static const char *helper_params(enum abi_helper helper, const char **ret_results) {
+    static const struct {
+        const char *params, *results;
+    } rows[] = {
+#define HELPER(name, params, results) {params, results},
+#include "abi/helpers.def"
+    };
+    *ret_results = rows[helper].results;
+    return rows[helper].params;
+}
+
+LLVMValueRef lower_helper(struct lower *f, enum abi_helper helper, LLVMValueRef *args,
+                          uint32_t count) {
+    struct lower_module *m = f->m;
+    const char *results, *params = helper_params(helper, &results);
+    CHECK(strlen(params) == count && count <= 8);
+    if (!f->helper_slots) f->helper_slots = make_slots(m, f->entry_builder, 8);
+    for (uint32_t i = 0; i < count; i++)
+        LLVMBuildStore(f->builder, args[i], slot_at(m, f->builder, f->helper_slots, i));
+    call_gate(m, f->builder, place_instance_field(f, offsetof(struct abi_instance, gate)),
+              ABI_GATE_HELPER | (uint32_t)helper, f->helper_slots, f->instance_argument);
+    if (!*results) return NULL;
+    return LLVMBuildLoad2(f->builder, *results == 'i' ? m->i32 : m->i64,
+                          slot_at(m, f->builder, f->helper_slots, 0), "");
+}
+
+/* import<N>: the ordinary convention outside, slots and the gate inside. */
+static void define_import_thunk(struct lower_module *m, uint32_t index) {
+    const struct functype *type = module_functype(m->module, index);
+    LLVMValueRef function = lower_function_value(m, index);
+    LLVMBuilderRef builder = LLVMCreateBuilderInContext(m->context);
+    LLVMPositionBuilderAtEnd(builder,
+                             LLVMAppendBasicBlockInContext(m->context, function, "entry"));
+    uint32_t extra = relocatable(m) ? 1 : 0;
+    uint32_t slot_count =
+        type->param_count > type->result_count ? type->param_count : type->result_count;
+    LLVMValueRef slots = make_slots(m, builder, slot_count);
+    for (uint32_t i = 0; i < type->param_count; i++)
+        LLVMBuildStore(builder, LLVMGetParam(function, extra + i),
+                       slot_at(m, builder, slots, i));
+    LLVMValueRef instance =
+        extra ? LLVMGetParam(function, 0)
+              : LLVMConstIntToPtr(LLVMConstInt(m->i64, ABI_INSTANCE_BASE, false), m->ptr);
+    _Static_assert(offsetof(struct abi_instance, gate) == 0, "gate comes first");
+    call_gate(m, builder, instance, index, slots, instance);
+    if (type->result_count == 0) {
+        LLVMBuildRetVoid(builder);
+    } else {
+        LLVMValueRef results[MODULE_MAX_RESULTS];
+        for (uint32_t i = 0; i < type->result_count; i++)
+            results[i] = LLVMBuildLoad2(builder, lower_type(m, type->results[i]),
+                                        slot_at(m, builder, slots, i), "");
+        if (type->result_count == 1)
+            LLVMBuildRet(builder, results[0]);
+        else
+            LLVMBuildAggregateRet(builder, results, type->result_count);
+    }
+    LLVMDisposeBuilder(builder);
+}
+
+/* entry<T>(slots, code, instance): parameters from the slots, results into them. */
+static void define_entry_thunk(struct lower_module *m, uint32_t canonical) {
+    const struct functype *type = &m->module->types[canonical].func;
+    LLVMTypeRef params[] = {m->ptr, m->ptr, m->ptr};
+    char name[24];
+    snprintf(name, sizeof name, "entry%u", canonical);
+    LLVMValueRef function = LLVMAddFunction(
+        m->llvm, name, LLVMFunctionType(m->void_type, params, countof(params), false));
+    lower_function_attributes(m, function);
+    LLVMBuilderRef builder = LLVMCreateBuilderInContext(m->context);
+    LLVMPositionBuilderAtEnd(builder,
+                             LLVMAppendBasicBlockInContext(m->context, function, "entry"));
+    LLVMValueRef slots = LLVMGetParam(function, 0), args[MODULE_MAX_PARAMS + 1];
+    uint32_t extra = relocatable(m) ? 1 : 0;
+    if (extra) args[0] = LLVMGetParam(function, 2);
+    for (uint32_t i = 0; i < type->param_count; i++)
+        args[extra + i] = LLVMBuildLoad2(builder, lower_type(m, type->params[i]),
+                                         slot_at(m, builder, slots, i), "");
+    LLVMValueRef call =
+        LLVMBuildCall2(builder, lower_function_type(m, type), LLVMGetParam(function, 1), args,
+                       type->param_count + extra, "");
+    LLVMSetTailCallKind(call, LLVMTailCallKindNoTail);
+    for (uint32_t i = 0; i < type->result_count; i++)
+        LLVMBuildStore(builder,
+                       type->result_count == 1 ? call
+                                               : LLVMBuildExtractValue(builder, call, i, ""),
+                       slot_at(m, builder, slots, i));
+    LLVMBuildRetVoid(builder);
+    LLVMDisposeBuilder(builder);
+}
+
+void lower_thunks(struct lower_module *m) {
+    for (uint32_t i = 0; i < m->module->imported_functions; i++) define_import_thunk(m, i);
+    for (uint32_t i = 0; i < m->module->type_count; i++)
+        if (m->module->types[i].kind == COMPOSITE_FUNC && m->module->types[i].canonical == i)
+            define_entry_thunk(m, i);
+}

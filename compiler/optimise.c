@@ -1,0 +1,182 @@
+/*
+ * The pass list, and from IR to an ELF object in memory:
+ *
+ *   mem2reg -> keep_traps -> the level's pipeline -> anchors become constants -> code generator
+ *
+ * LLVM's errors come as strings (a pass pipeline, the verifier, the target) and end as
+ * ST_INTERNAL: the IR is ours, so they are never the module's fault.
+ */
+#include "compiler/optimise.h"
+
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/Support.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include <pthread.h>
+
+static void init_once(void) {
+    LLVMInitializeNativeTarget();
+    LLVMInitializeNativeAsmPrinter();
+    /* Constant hoisting would put the bases of memory and instance block into registers; as a
+     * displacement in the instruction they cost nothing. */
+    static const char *const options[] = {"hutch", "-disable-constant-hoisting"};
+    LLVMParseCommandLineOptions((int)countof(options), options, NULL);
+}
+
+void optimise_init(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_once);
+}
+
+enum status optimise_target(const char *target, const char **ret_cpu, uint64_t *ret_features,
+                            struct error *err) {
+    static const struct {
+        const char *name;
+        uint64_t features;
+    } levels[] = {{"x86-64-v4", ABI_X86_64_V4},
+                  {"x86-64-v3", ABI_X86_64_V3},
+                  {"x86-64-v2", ABI_X86_64_V2}};
+    /* native: the best level all of whose features this processor has, so that equal machines
+     * make equal objects */
+    uint64_t here = abi_cpu_features();
+    for (size_t i = 0; i < countof(levels); i++) {
+        bool native = strcmp(target, "native") == 0 && (levels[i].features & ~here) == 0;
+        if (native || strcmp(target, levels[i].name) == 0) {
+            *ret_cpu = levels[i].name;
+            *ret_features = levels[i].features;
+            return ST_OK;
+        }
+    }
+    if (strcmp(target, "native") == 0)
+        return error_set(err, ST_UNSUPPORTED, "this processor lacks a feature of x86-64-v2");
+    return error_set(err, ST_USAGE,
+                     "unknown target '%s' (x86-64-v2, x86-64-v3, x86-64-v4 or native)", target);
+}
+
+static enum status create_machine(const struct compile_options *options,
+                                  LLVMTargetMachineRef *ret, struct error *err) {
+    const char *cpu;
+    uint64_t features;
+    enum status status = optimise_target(options->target, &cpu, &features, err);
+    if (status != ST_OK) return status;
+    static const char triple[] = "x86_64-unknown-linux-gnu";
+    LLVMTargetRef target;
+    char *message = NULL;
+    if (LLVMGetTargetFromTriple(triple, &target, &message)) {
+        status = error_set(err, ST_INTERNAL, "LLVM: %s", message);
+        LLVMDisposeMessage(message);
+        return status;
+    }
+    static const LLVMCodeGenOptLevel levels[] = {
+        [COMPILE_FAST + 1] = LLVMCodeGenLevelNone,  [COMPILE_O0 + 1] = LLVMCodeGenLevelNone,
+        [COMPILE_O1 + 1] = LLVMCodeGenLevelLess,    [COMPILE_O2 + 1] = LLVMCodeGenLevelDefault,
+        [COMPILE_O3 + 1] = LLVMCodeGenLevelDefault,
+    };
+    *ret = LLVMCreateTargetMachine(target, triple, cpu, "", levels[options->level + 1],
+                                   LLVMRelocPIC, LLVMCodeModelSmall);
+    return *ret ? ST_OK : error_set(err, ST_INTERNAL, "LLVM: no target machine for %s", cpu);
+}
+
+static enum status run_passes(struct lower_module *m, const char *passes,
+                              LLVMTargetMachineRef machine, LLVMPassBuilderOptionsRef options,
+                              struct error *err) {
+    LLVMErrorRef error = LLVMRunPasses(m->llvm, passes, machine, options);
+    if (!error) return ST_OK;
+    char *message = LLVMGetErrorMessage(error);
+    enum status status = error_set(err, ST_INTERNAL, "LLVM: %s", message);
+    LLVMDisposeErrorMessage(message);
+    return status;
+}
+
+/*
+ * Every call of an anchor becomes the constant address. See placement.c. Found by name: the
+ * optimiser deletes a declaration that nothing calls.
+ */
+static void resolve_anchor(struct lower_module *m, const char *name, uint64_t address) {
+    LLVMValueRef anchor = LLVMGetNamedFunction(m->llvm, name);
+    if (!anchor) return;
+    LLVMValueRef constant = LLVMConstIntToPtr(LLVMConstInt(m->i64, address, false), m->ptr);
+    for (LLVMUseRef use; (use = LLVMGetFirstUse(anchor));) {
+        LLVMValueRef call = LLVMGetUser(use);
+        LLVMReplaceAllUsesWith(call, constant);
+        LLVMInstructionEraseFromParent(call);
+    }
+    LLVMDeleteFunction(anchor);
+}
+
+static enum status verify(struct lower_module *m, const char *when, struct error *err) {
+    char *message = NULL;
+    enum status status = ST_OK;
+    if (LLVMVerifyModule(m->llvm, LLVMReturnStatusAction, &message))
+        status = error_set(err, ST_INTERNAL, "IR %s: %s", when, message);
+    LLVMDisposeMessage(message);
+    return status;
+}
+
+static enum status dump(struct lower_module *m, uint32_t partition, const char *stage,
+                        struct error *err) {
+    if (!m->options->dump_dir) return ST_OK;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/partition-%u.%s.ll", m->options->dump_dir, partition,
+             stage);
+    char *message = NULL;
+    if (!LLVMPrintModuleToFile(m->llvm, path, &message)) return ST_OK;
+    enum status status = error_set(err, ST_IO, "cannot write %s: %s", path, message);
+    LLVMDisposeMessage(message);
+    return status;
+}
+
+static enum status optimise(struct lower_module *m, uint32_t partition,
+                            LLVMTargetMachineRef machine, struct error *err) {
+    static const char *const pipelines[] = {
+        [COMPILE_FAST + 1] = "function(early-cse,simplifycfg)",
+        [COMPILE_O0 + 1] = NULL,
+        [COMPILE_O1 + 1] = "default<O1>",
+        [COMPILE_O2 + 1] = "default<O2>",
+        [COMPILE_O3 + 1] = "default<O3>",
+    };
+    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+    bool vectorize = m->options->level >= COMPILE_O2;
+    LLVMPassBuilderOptionsSetLoopVectorization(options, vectorize);
+    LLVMPassBuilderOptionsSetSLPVectorization(options, vectorize);
+    LLVMPassBuilderOptionsSetLoopUnrolling(options, vectorize);
+    const char *pipeline = pipelines[m->options->level + 1];
+    enum status status = verify(m, "from the lowering", err);
+    if (status == ST_OK) status = dump(m, partition, "lowered", err);
+    if (status == ST_OK) status = run_passes(m, "function(mem2reg)", machine, options, err);
+    if (status == ST_OK) {
+        keep_traps(m);
+        if (pipeline) status = run_passes(m, pipeline, machine, options, err);
+    }
+    LLVMDisposePassBuilderOptions(options);
+    if (status != ST_OK) return status;
+    resolve_anchor(m, LOWER_MEMORY_ANCHOR, ABI_MEMORY_BASE);
+    resolve_anchor(m, LOWER_INSTANCE_ANCHOR, ABI_INSTANCE_BASE);
+    return dump(m, partition, "optimised", err);
+}
+
+enum status optimise_and_emit(struct lower_module *m, uint32_t partition,
+                              LLVMMemoryBufferRef *ret_object, struct error *err) {
+    LLVMTargetMachineRef machine = NULL;
+    enum status status = create_machine(m->options, &machine, err);
+    if (status != ST_OK) return status;
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetModuleDataLayout(m->llvm, layout);
+    LLVMDisposeTargetData(layout);
+    char *triple = LLVMGetTargetMachineTriple(machine);
+    LLVMSetTarget(m->llvm, triple);
+    LLVMDisposeMessage(triple);
+    status = optimise(m, partition, machine, err);
+    if (status == ST_OK) {
+        char *message = NULL;
+        if (LLVMTargetMachineEmitToMemoryBuffer(machine, m->llvm, LLVMObjectFile, &message,
+                                                ret_object)) {
+            status = error_set(err, ST_INTERNAL, "LLVM: %s", message);
+            LLVMDisposeMessage(message);
+        }
+    }
+    LLVMDisposeTargetMachine(machine);
+    return status;
+}

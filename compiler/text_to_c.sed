@@ -1,0 +1,4 @@
+# Lines of text to a list of C strings, one a line.
+s/[\\"]/\\&/g
+s/^/"/
+s/$/\\n",/

@@ -1,0 +1,189 @@
+/*
+ * runtime: instances of mapped code objects, traps with backtraces, and WASI preview1.
+ *
+ *   instance.c    link imports, lay out the instance block, initialise        (spec core 4.5)
+ *   memory.c, table.c   linear memories and tables, and the helpers for them
+ *   gate_x86_64.S, gate.c   crossing between guest stack and host stack
+ *   trap.c        signals to traps; unwind.c, lines.c: the Wasm backtrace
+ *   wasi*.c       WASI preview1
+ *
+ * Ownership: the caller keeps the mapped code and all arguments alive as long as an instance uses
+ * them. Threads: one thread of a process runs guests. A pinned process holds at most one instance
+ * at a time. Errors before guest code runs are enum status; what the guest then does is an
+ * enum call_result.
+ *
+ *     if (runtime_init(1 << 20, &err) != ST_OK) ...
+ *     if (instance_create(&code, &limits, resolve, context, &instance, &err) != ST_OK) ...
+ *     result = instance_initialise(instance, &report);
+ *     if (result == CALL_RETURNED) result = instance_call(instance, func, slots, &report);
+ */
+#ifndef HUTCH_RUNTIME_H
+#define HUTCH_RUNTIME_H
+
+#include "abi/abi.h"
+
+struct instance;
+
+/* A code object mapped into this process. The loader fills it in; docs/object-format.md. */
+struct code {
+    const struct abi_object *object;
+    const uint8_t *file; /* the whole file, mapped read-only */
+    uint64_t file_size;
+    int fd;              /* of the file: pages of the image are mapped from it */
+    uint8_t *text;       /* where .text is executable */
+    uint64_t bias;       /* address of a byte minus its address in the file's program headers */
+};
+
+/* ---- the process ------------------------------------------------------------------------- */
+
+/*
+ * Once per process, before the first instance: signal handlers on an alternate stack, and the
+ * guest stack of stack_bytes with its guard. Placement decides where the guest stack lies. The
+ * calling thread is the one that runs guests.
+ */
+enum status runtime_init(enum abi_placement placement, uint64_t stack_bytes,
+                         struct error *err) must_check;
+void runtime_finish(void);
+/* Makes traps and backtraces aware of code / forgets it. The struct is borrowed until then. */
+enum status runtime_add_code(const struct code *code, struct error *err) must_check;
+void runtime_remove_code(const struct code *code);
+/* From a signal handler or before a call: the guest ends with TRAP_INTERRUPT as soon as it runs
+ * guest code or returns from a host call. Stays wanted until the outermost call has ended. */
+void runtime_interrupt(void);
+/* Interrupts the guest after that much wall-clock time; 0 takes the timeout and any interrupt that
+ * is still wanted back. SIGALRM is the runtime's. A host call blocked in the kernel ends with
+ * EINTR, again and again until it gives up; one that repeats such a call asks
+ * runtime_interrupt_pending() first. */
+enum status runtime_set_timeout(uint64_t nanoseconds, struct error *err) must_check;
+bool runtime_interrupt_pending(void);
+
+/* ---- values and calls -------------------------------------------------------------------- */
+
+enum host_result {
+    HOST_OK,
+    HOST_TRAP, /* instance_set_trap said which */
+    HOST_EXIT, /* instance_set_exit said with which code */
+};
+/* A function of the host. Parameters come in slots, results go back into them. */
+typedef enum host_result (*host_function)(void *context, struct instance *caller,
+                                          union abi_value *slots);
+
+/* What an import is bound to. */
+enum extern_source { EXTERN_HOST, EXTERN_INSTANCE };
+struct extern_value {
+    enum abi_extern_kind kind;
+    enum extern_source source;
+    /* EXTERN_INSTANCE: an export of another instance (relocatable only) */
+    struct instance *instance;
+    uint32_t index; /* in the index space of kind */
+    /* EXTERN_HOST */
+    host_function function;
+    void *context;
+    struct functype function_type;
+    struct abi_table_type table;   /* a fresh one of this type is made for the importer */
+    struct abi_limits memory;      /* likewise */
+    struct abi_global_type global;
+    union abi_value global_value;
+};
+/* Finds what satisfies an import: true and *ret filled, or false where there is nothing. */
+typedef bool (*import_resolver)(void *context, const struct abi_import *import,
+                                const struct abi_type *function_type,
+                                struct extern_value *ret);
+
+struct instance_limits {
+    uint64_t max_memory_bytes;  /* of each memory; 0: what the type allows */
+    uint32_t max_table_entries; /* 0: 10 million */
+};
+
+enum call_result { CALL_RETURNED, CALL_TRAPPED, CALL_EXITED };
+
+#define REPORT_MAX_FRAMES 64
+struct trap_frame {
+    const struct code *code;
+    uint32_t function;    /* index in its module */
+    uint64_t wasm_offset; /* of the instruction; 0 where not known */
+};
+/* Why a call did not return. */
+struct trap_report {
+    enum abi_trap trap;
+    char detail[160];     /* more words, may be empty */
+    uint64_t fault_address; /* memory faults: offset in memory 0, or UINT64_MAX */
+    int exit_code;
+    uint32_t frame_count;
+    bool frames_cut; /* there were more */
+    struct trap_frame frames[REPORT_MAX_FRAMES];
+};
+/* The report as text, "error: wasm trap: ..." and a line a frame, into b. */
+void trap_report_print(const struct trap_report *report, struct buffer *b);
+/* The name of a function for people, from .hutch.names; "" where it has none. */
+void code_function_name(const struct code *code, uint32_t function, char *ret_name,
+                        size_t size);
+
+/* ---- instances --------------------------------------------------------------------------- */
+
+/*
+ * Links and lays out. ST_UNLINKABLE names the import and both types; ST_LIMIT where memory or
+ * tables are larger than the limits; ST_NO_MEMORY where address space cannot be reserved.
+ */
+enum status instance_create(const struct code *code, const struct instance_limits *limits,
+                            import_resolver resolve, void *context,
+                            struct instance **ret_instance, struct error *err) must_check;
+/* Applies active segments in order, then runs the start function. Once. */
+enum call_result instance_initialise(struct instance *instance,
+                                     struct trap_report *ret_report) must_check;
+void instance_destroy(struct instance *instance);
+
+const struct code *instance_code(const struct instance *instance);
+/* Finds an export; NULL where there is none. Borrowed. */
+const struct abi_export *instance_export(const struct instance *instance, const char *name,
+                                         size_t name_length);
+/* Function by index as a reference, and its type. A reference from a table can be called too. */
+struct abi_func *instance_func(struct instance *instance, uint32_t index);
+const struct functype *instance_functype(const struct instance *instance, uint32_t index);
+/* Calls a function: slots holds the parameters and is large enough for the results. */
+enum call_result instance_call(struct instance *instance, const struct abi_func *func,
+                               union abi_value *slots,
+                               struct trap_report *ret_report) must_check;
+union abi_value instance_global(const struct instance *instance, uint32_t index);
+
+/* For host functions. */
+struct guest_memory {
+    uint8_t *base;
+    uint64_t size_bytes;
+};
+struct guest_memory instance_memory(const struct instance *instance, uint32_t memory);
+void instance_set_trap(struct instance *instance, enum abi_trap trap, const char *detail);
+void instance_set_exit(struct instance *instance, int code);
+
+/* ---- WASI preview1 ----------------------------------------------------------------------- */
+
+/*
+ * The state of one WASI program. It owns the descriptors given to it. Sources: the preview1
+ * witx documents and the official test suite.
+ */
+struct wasi;
+
+struct wasi_preopen {
+    int fd;                /* a directory opened with O_PATH or O_RDONLY; owned by wasi then */
+    const char *guest_path;
+    bool read_only;
+};
+struct wasi_config {
+    int argc;
+    const char *const *argv;
+    int envc;
+    const char *const *env; /* "NAME=VALUE" */
+    uint32_t preopen_count;
+    const struct wasi_preopen *preopens;
+    int stdio[3]; /* borrowed descriptors, -1 for none */
+};
+/* Strings and arrays are copied. */
+enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
+                        struct error *err) must_check;
+void wasi_destroy(struct wasi *wasi);
+/* An import_resolver for the modules "wasi_snapshot_preview1" and "wasi_unstable"; context is
+ * the struct wasi. */
+bool wasi_resolve(void *context, const struct abi_import *import,
+                  const struct abi_type *function_type, struct extern_value *ret);
+
+#endif

@@ -1,0 +1,342 @@
+#include "tests/unit/guest.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GUEST                                                                                  \
+    __attribute__((section("guest_text"), noinline, noclone, used,                             \
+                   no_sanitize("address", "undefined")))
+
+typedef void (*gate_function)(uint64_t index, union abi_value *slots, struct abi_instance *);
+
+extern const char __start_guest_text[], __stop_guest_text[];
+extern const char guest_trap_divide[], guest_trap_unreachable[];
+extern const char guest_registers[], guest_after_registers[];
+
+/* Stubs and what must see registers as they are. The latter return in eax whether any of them is
+ * not 0. */
+__asm__(".pushsection guest_text, \"ax\"\n"
+        "guest_trap_divide: ud2\n"
+        ".balign 16\n"
+        "guest_trap_unreachable: ud2\n"
+        ".balign 16\n"
+        ".type guest_registers, @function\n"
+        "guest_registers:\n" /* the entry thunk has used some; not these */
+        "  mov %rbx, %rax\n"
+        "  or %rbp, %rax\n or %r12, %rax\n or %r13, %rax\n or %r14, %rax\n or %r15, %rax\n"
+        "  or %r8, %rax\n or %r9, %rax\n or %r10, %rax\n or %r11, %rax\n"
+        "guest_vectors:\n"
+        ".irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
+        "  por %xmm\\n, %xmm0\n"
+        ".endr\n"
+        "  movq %xmm0, %rcx\n  psrldq $8, %xmm0\n  movq %xmm0, %rdx\n"
+        "  or %rcx, %rax\n or %rdx, %rax\n"
+        "  setne %al\n  movzbl %al, %eax\n  ret\n"
+        ".size guest_registers, . - guest_registers\n"
+        ".balign 16\n"
+        /* (gate rdi, slots rsi, instance rdx) calls import 0 and looks at what came back */
+        "guest_after_registers:\n"
+        "  .cfi_startproc\n"
+        "  sub $8, %rsp\n"
+        "  .cfi_adjust_cfa_offset 8\n"
+        "  mov %rdi, %rax\n  xor %edi, %edi\n  call *%rax\n"
+        "  add $8, %rsp\n"
+        "  .cfi_adjust_cfa_offset -8\n"
+        "  or %rcx, %rax\n or %rdx, %rax\n or %rsi, %rax\n or %rdi, %rax\n"
+        "  or %r8, %rax\n or %r9, %rax\n or %r10, %rax\n or %r11, %rax\n"
+        "  jmp guest_vectors\n"
+        "  .cfi_endproc\n"
+        ".size guest_after_registers, . - guest_after_registers\n"
+        ".popsection\n");
+
+static inline __attribute__((always_inline)) struct abi_instance *
+block(struct abi_instance *instance) {
+    return instance ? instance : (struct abi_instance *)ABI_INSTANCE_BASE; /* pinned */
+}
+
+/* The tests' layout: memory 0 lies right behind the header. */
+static inline __attribute__((always_inline)) uint8_t *memory(struct abi_instance *instance) {
+    return (uint8_t *)((struct abi_memory *)(block(instance) + 1))->base;
+}
+
+GUEST static int32_t import_host(struct abi_instance *instance, int32_t x) {
+    union abi_value slots[1];
+    slots[0].i64 = 0;
+    slots[0].i32 = x;
+    ((gate_function)block(instance)->gate)(0, slots, instance);
+    return slots[0].i32;
+}
+
+GUEST static int32_t add_one(struct abi_instance *instance, int32_t x) {
+    (void)instance;
+    return x + 1;
+}
+
+GUEST static int32_t call_host(struct abi_instance *instance, int32_t x) {
+    return import_host(instance, x) + 100;
+}
+
+GUEST static int32_t recurse(struct abi_instance *instance, int32_t x) {
+    volatile int32_t frame[16];
+    frame[0] = x;
+    int32_t v = x == INT32_MIN ? 0 : recurse(instance, x + 1);
+    return v + frame[0];
+}
+
+const unsigned guest_line_load = __LINE__ + 2;
+GUEST static int32_t load(struct abi_instance *instance, int32_t x) {
+    return *(volatile uint8_t *)(memory(instance) + (uint32_t)x);
+}
+
+GUEST static int32_t load_below(struct abi_instance *instance, int32_t x) {
+    return *(volatile uint8_t *)(memory(instance) - (uint32_t)x);
+}
+
+const unsigned guest_line_divide = __LINE__ + 4;
+GUEST static int32_t divide(struct abi_instance *instance, int32_t x) {
+    (void)instance;
+    if (x == 0) {
+        ((void (*)(void))guest_trap_divide)();
+        __asm__ volatile("");
+    }
+    return 100 / x;
+}
+
+GUEST static int32_t spin(struct abi_instance *instance, int32_t x) {
+    (void)instance;
+    (void)x;
+    for (;;)
+        __asm__ volatile("");
+}
+
+GUEST static int32_t chain_b(struct abi_instance *instance, int32_t x);
+const unsigned guest_line_chain_a = __LINE__ + 5;
+GUEST __attribute__((optimize("no-omit-frame-pointer"))) static int32_t
+chain_a(struct abi_instance *instance, int32_t x) {
+    volatile uint8_t *room = __builtin_alloca((size_t)(x & 15) + 16);
+    room[0] = 1;
+    int32_t v = chain_b(instance, x);
+    return v + room[0];
+}
+
+const unsigned guest_line_chain_b = __LINE__ + 4;
+GUEST static int32_t chain_b(struct abi_instance *instance, int32_t x) {
+    volatile uint8_t room[3000];
+    room[x & 7] = 1;
+    int32_t v = load(instance, x);
+    return v + room[x & 7];
+}
+
+GUEST static int32_t after_host(struct abi_instance *instance, int32_t x) {
+    union abi_value slots[1];
+    slots[0].i32 = x;
+    struct abi_instance *b = block(instance);
+    return ((int32_t (*)(uint64_t, union abi_value *, struct abi_instance *))
+                guest_after_registers)(b->gate, slots, instance);
+}
+
+GUEST static int32_t read_mxcsr(struct abi_instance *instance, int32_t x) {
+    (void)instance;
+    (void)x;
+    uint32_t v;
+    __asm__ volatile("stmxcsr %0" : "=m"(v));
+    return (int32_t)v;
+}
+
+GUEST static int32_t wild(struct abi_instance *instance, int32_t x) {
+    (void)instance;
+    return *(volatile uint8_t *)((uint64_t)(uint32_t)x << 12);
+}
+
+GUEST static int32_t grow(struct abi_instance *instance, int32_t x) {
+    union abi_value slots[2];
+    slots[0].i32 = 0;
+    slots[1].i32 = x;
+    ((gate_function)block(instance)->gate)(ABI_GATE_HELPER | ABI_HELPER_MEMORY_GROW, slots,
+                                           instance);
+    return slots[0].i32;
+}
+
+GUEST static int32_t gate_deep_step(struct abi_instance *instance, int32_t x) {
+    int32_t v = grow(instance, 0);
+    return gate_deep_step(instance, x + 1) + v;
+}
+
+GUEST static int32_t gate_deep(struct abi_instance *instance, int32_t x) {
+    volatile uint8_t *room = __builtin_alloca((size_t)x);
+    room[0] = 1;
+    return gate_deep_step(instance, x) + room[0];
+}
+
+GUEST static int32_t spin_host(struct abi_instance *instance, int32_t x) {
+    for (;;)
+        import_host(instance, x);
+}
+
+struct mixed_results {
+    float a;
+    int32_t b;
+    double c;
+    int64_t d;
+};
+GUEST static void mixed(struct abi_instance *instance, struct mixed_results *ret, int64_t a,
+                        double b, int32_t c, float d) {
+    (void)instance;
+    *ret = (struct mixed_results){d, c, b, a};
+}
+
+GUEST static void entry_i_i(union abi_value *slots,
+                            int32_t (*code)(struct abi_instance *, int32_t),
+                            struct abi_instance *instance) {
+    slots[0].i32 = code(instance, slots[0].i32);
+}
+
+GUEST static void entry_mixed(union abi_value *slots,
+                              void (*code)(struct abi_instance *, struct mixed_results *,
+                                           int64_t, double, int32_t, float),
+                              struct abi_instance *instance) {
+    struct mixed_results r;
+    code(instance, &r, slots[0].i64, slots[1].f64, slots[2].i32, slots[3].f32);
+    slots[0].f32 = r.a;
+    slots[1].i32 = r.b;
+    slots[2].f64 = r.c;
+    slots[3].i64 = r.d;
+}
+
+/* ---- the object -------------------------------------------------------------------------- */
+
+static void die(const char *what) {
+    perror(what);
+    exit(2);
+}
+
+static const Elf64_Shdr *section(const uint8_t *file, const char *name) {
+    const Elf64_Ehdr *e = (const void *)file;
+    const Elf64_Shdr *s = (const void *)(file + e->e_shoff);
+    const char *names = (const char *)file + s[e->e_shstrndx].sh_offset;
+    for (unsigned i = 0; i < e->e_shnum; i++)
+        if (strcmp(names + s[i].sh_name, name) == 0) return &s[i];
+    return NULL;
+}
+
+static uint64_t symbol_size(const uint8_t *file, uint64_t address) {
+    const Elf64_Shdr *s = section(file, ".symtab");
+    if (!s) die("no .symtab");
+    const Elf64_Sym *symbols = (const void *)(file + s->sh_offset);
+    for (uint64_t i = 0; i < s->sh_size / sizeof *symbols; i++)
+        if (symbols[i].st_value == address && symbols[i].st_size) return symbols[i].st_size;
+    return 0;
+}
+
+static const struct valtype i32_type[] = {{.code = ABI_I32}};
+static const struct valtype mixed_params[] = {
+    {.code = ABI_I64}, {.code = ABI_F64}, {.code = ABI_I32}, {.code = ABI_F32}};
+static const struct valtype mixed_result_types[] = {
+    {.code = ABI_F32}, {.code = ABI_I32}, {.code = ABI_F64}, {.code = ABI_I64}};
+
+void guest_open(struct guest *g, enum abi_placement placement) {
+    *g = (struct guest){0};
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) die("/proc/self/exe");
+    const uint8_t *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (file == MAP_FAILED) die("mmap");
+
+    const Elf64_Shdr *text = section(file, "guest_text"), *frames = section(file, ".eh_frame"),
+                     *lines = section(file, ".debug_line");
+    if (!text || !frames) die("sections");
+    uint64_t start = (uint64_t)__start_guest_text;
+    uint64_t size = (uint64_t)(__stop_guest_text - __start_guest_text);
+    g->mapping_bytes = align_up(size, ABI_HOST_PAGE);
+    bool pinned = placement == ABI_PINNED;
+    g->mapping = mmap(pinned ? (void *)ABI_CODE_BASE : NULL, g->mapping_bytes,
+                      PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | (pinned ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    if (g->mapping == MAP_FAILED) die("mmap code");
+    memcpy(g->mapping, __start_guest_text, size);
+    if (mprotect(g->mapping, g->mapping_bytes, PROT_READ | PROT_EXEC) != 0) die("mprotect");
+
+    const void *functions[GUEST_FUNCTION_COUNT] = {
+        [GUEST_IMPORT] = import_host,
+        [GUEST_ADD_ONE] = add_one,
+        [GUEST_CALL_HOST] = call_host,
+        [GUEST_RECURSE] = recurse,
+        [GUEST_LOAD] = load,
+        [GUEST_LOAD_BELOW] = load_below,
+        [GUEST_DIVIDE] = divide,
+        [GUEST_SPIN] = spin,
+        [GUEST_CHAIN_A] = chain_a,
+        [GUEST_CHAIN_B] = chain_b,
+        [GUEST_REGISTERS] = guest_registers,
+        [GUEST_AFTER_HOST] = after_host,
+        [GUEST_MXCSR] = read_mxcsr,
+        [GUEST_WILD] = wild,
+        [GUEST_GROW] = grow,
+        [GUEST_GATE_DEEP] = gate_deep,
+        [GUEST_SPIN_HOST] = spin_host,
+        [GUEST_MIXED] = mixed,
+    };
+    uint64_t load_bias = start - text->sh_addr;
+    for (unsigned i = 0; i < GUEST_FUNCTION_COUNT; i++)
+        g->functions[i] = (struct abi_function){
+            .type = i == GUEST_MIXED,
+            .code_offset = (uint32_t)((uint64_t)functions[i] - start),
+            .code_size = (uint32_t)symbol_size(file, (uint64_t)functions[i] - load_bias)};
+    g->types[0] = (struct abi_type){
+        .func = {1, 1, i32_type, i32_type},
+        .entry_offset = (uint32_t)((uint64_t)entry_i_i - start)};
+    g->types[1] = (struct abi_type){
+        .func = {4, 4, mixed_params, mixed_result_types},
+        .entry_offset = (uint32_t)((uint64_t)entry_mixed - start)};
+    g->stubs[0] = (struct abi_trap_stub){(uint32_t)((uint64_t)guest_trap_divide - start),
+                                         TRAP_INTEGER_DIVIDE_BY_ZERO};
+    g->stubs[1] = (struct abi_trap_stub){(uint32_t)((uint64_t)guest_trap_unreachable - start),
+                                         TRAP_UNREACHABLE};
+    if (g->stubs[0].code_offset > g->stubs[1].code_offset) die("stub order");
+    g->memories[0] = (struct abi_limits){.min = 1, .max = 4, .has_max = true};
+    g->imports[0] = (struct abi_import){.module = "env",
+                                        .name = "host",
+                                        .module_length = 3,
+                                        .name_length = 4,
+                                        .kind = ABI_EXTERN_FUNC};
+    g->object = (struct abi_object){
+        .compat = {.arch = ABI_ARCH_X86_64, .placement = (uint16_t)placement},
+        .type_count = 2,
+        .import_count = 1,
+        .imported_functions = 1,
+        .function_count = GUEST_FUNCTION_COUNT,
+        .memory_count = 1,
+        .trap_stub_count = 2,
+        .types = g->types,
+        .imports = g->imports,
+        .functions = g->functions,
+        .memories = g->memories,
+        .trap_stubs = g->stubs,
+        .counts = {.memories = 1, .funcs = GUEST_FUNCTION_COUNT, .types = 2},
+        .text_size = size,
+        .text_address = text->sh_addr,
+        .eh_frame_offset = frames->sh_offset,
+        .eh_frame_size = frames->sh_size,
+        .eh_frame_address = frames->sh_addr,
+        .lines_offset = lines ? lines->sh_offset : 0,
+        .lines_size = lines ? lines->sh_size : 0};
+    g->code = (struct code){.object = &g->object,
+                            .file = file,
+                            .file_size = (uint64_t)st.st_size,
+                            .fd = fd,
+                            .text = g->mapping,
+                            .bias = (uint64_t)g->mapping - text->sh_addr};
+    struct error err = {0};
+    if (runtime_add_code(&g->code, &err) != ST_OK) die(err.message);
+}
+
+void guest_close(struct guest *g) {
+    runtime_remove_code(&g->code);
+    munmap(g->mapping, g->mapping_bytes);
+    void *file = (void *)(uintptr_t)g->code.file;
+    munmap(file, g->code.file_size);
+    close(g->code.fd);
+}

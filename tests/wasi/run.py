@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Runs the official WASI preview1 suite with the hutch command.
+
+Every test is a module with an optional JSON file of the same name beside it: args, env, root (or
+dirs) to preopen, and the expected exit_code, stdout and stderr. A directory is copied afresh for
+each test, so that tests can run side by side and leave nothing behind. The last line is
+"N passed, N failed", the exit status 1 where anything failed.
+
+    run.py --hutch build/tools/hutch --suite wasi-testsuite [--jobs 2] [--filter NAME] [-- HUTCH ARGS]
+"""
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SUITE = "tests/*/testsuite/wasm32-wasip1/*.wasm"
+
+
+def specification(wasm):
+    path = wasm.with_suffix(".json")
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def directories(spec, wasm):
+    """Host directories to preopen, each with the guest's name for it."""
+    if "root" in spec:
+        yield wasm.parent / spec["root"], "/"
+    for name in spec.get("dirs", []):
+        yield wasm.parent / name, name
+
+
+def command(hutch, hutch_args, wasm, spec, scratch):
+    argv = [hutch, "run", *hutch_args]
+    for number, (host, guest) in enumerate(directories(spec, wasm)):
+        copy = scratch / str(number)
+        shutil.copytree(host, copy, symlinks=True)
+        argv += ["--dir", f"{copy}::{guest}"]
+    for name, value in spec.get("env", {}).items():
+        argv += ["--env", f"{name}={value}"]
+    return argv + [str(wasm)] + spec.get("args", [])
+
+
+def complaints(spec, result):
+    expected = spec.get("exit_code", 0)
+    if result.returncode != expected:
+        yield f"exit code {result.returncode}, expected {expected}"
+    for stream in ("stdout", "stderr"):
+        actual = getattr(result, stream)
+        if stream in spec and actual != spec[stream].encode():
+            yield f"{stream} {actual!r}, expected {spec[stream]!r}"
+
+
+def run(options, wasm):
+    """The lines to print for a test; none where it passed."""
+    spec = specification(wasm)
+    with tempfile.TemporaryDirectory(prefix="hutch-wasi-") as scratch:
+        argv = command(options.hutch, options.hutch_args, wasm, spec, pathlib.Path(scratch))
+        try:
+            result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
+                                    timeout=options.timeout, check=False)
+        except subprocess.TimeoutExpired:
+            return [f"timeout after {options.timeout} s"]
+        lines = list(complaints(spec, result))
+        if lines:
+            lines += result.stderr.decode(errors="replace").splitlines()[:12]
+        return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hutch", required=True, help="the hutch command")
+    parser.add_argument("--suite", required=True, type=pathlib.Path,
+                        help="a checkout of the suite, with compiled tests")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--timeout", type=float, default=120, help="seconds for a test")
+    parser.add_argument("--filter", default="", help="only tests whose name contains this")
+    parser.add_argument("hutch_args", nargs="*", help="further arguments for hutch run")
+    options = parser.parse_args()
+    tests = sorted(t for t in options.suite.glob(SUITE) if options.filter in t.stem)
+    if not tests:
+        sys.exit(f"no tests in {options.suite}/{SUITE}")
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for test, lines in zip(tests, pool.map(lambda t: run(options, t), tests)):
+            if lines:
+                failed += 1
+                print(f"FAILED {test.relative_to(options.suite)}")
+                print("\n".join("    " + line for line in lines))
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+/*
+ * The `hutch` command, a file for each idea:
+ *
+ *   hutch.c          main: picks the command
+ *   options.c        argv -> struct cli_options, from options.def
+ *   values.c         "64M", "1.5s", "opt-level=2" -> numbers
+ *   help.c           what --help prints
+ *   cmd_compile.c    hutch compile
+ *   cmd_run.c        hutch run: finds or makes the object, then becomes hutch-tenant
+ *   cmd_inspect.c    hutch inspect
+ *   compile_child.c  the compiler as a child process, and the progress line
+ *   object_cache.c   objects kept from one run to the next
+ *   module_file.c    the bytes of a module, or why the file is none
+ *   report.c         the one place that prints an error (report.h)
+ *
+ * LLVM is in `hutch-compiler` alone, a child process: a run from the cache never loads it, and
+ * a module that makes it abort or run out of memory ends in a message of ours.
+ */
+#ifndef HUTCH_TOOLS_CLI_H
+#define HUTCH_TOOLS_CLI_H
+
+#include "base/base.h"
+#include "compiler/compiler.h"
+#include "tools/report.h"
+
+/* ---- options.c ---- */
+enum cli_command {
+    CLI_RUN = 'R',
+    CLI_COMPILE = 'C'
+};
+
+struct cli_dir {
+    const char *host, *guest; /* host is owned where own_host says so */
+    char *owned;
+};
+
+struct cli_options {
+    struct compile_options compile;
+    const char *output;
+    const char *argv0, *invoke;
+    struct cli_dir *dirs;
+    uint32_t dir_count;
+    const char **env; /* "NAME=VALUE" or "NAME" */
+    uint32_t env_count;
+    bool allow_precompiled, help;
+    uint64_t max_memory_bytes;            /* 0: no limit */
+    uint64_t max_stack_bytes, timeout_ns; /* 0: none */
+    /* what is left: the file, then the arguments */
+    const char *file;
+    int argument_count;
+    char **arguments;
+};
+#define CLI_STACK_DEFAULT (UINT64_C(8) << 20)
+#define CLI_STACK_MIN (UINT64_C(64) << 10)
+#define CLI_STACK_MAX (UINT64_C(1) << 30)
+
+/* argv[0] is the command's name. ST_USAGE where they are wrong; the strings are borrowed. */
+enum status cli_options_parse(enum cli_command command, int argc, char **argv,
+                              struct cli_options *ret_options, struct error *err) must_check;
+void cli_options_finish(struct cli_options *options);
+/* The one of names (ended by NULL) that was probably meant, or NULL. */
+const char *cli_near(const char *word, const char *const *names);
+
+/* ---- values.c ---- */
+/* "4096", "64K", "16M", "2G": bytes. */
+enum status cli_parse_size(const char *text, uint64_t *ret_bytes, struct error *err) must_check;
+/* "5s", "100ms", "1.5s", "2m", "1h", "10" (seconds): nanoseconds, at least 1. */
+enum status cli_parse_duration(const char *text, uint64_t *ret_ns,
+                               struct error *err) must_check;
+/* "0" to "3", "fast", "opt-level=2". */
+enum status cli_parse_level(const char *text, enum compile_level *ret_level,
+                            struct error *err) must_check;
+
+/* ---- help.c ---- */
+void help_print(const char *command); /* NULL: the overview */
+bool help_has(const char *command);
+
+/* ---- module_file.c ---- */
+/*
+ * Appends the bytes of a module. Text format, code objects and other things that are no module
+ * get their own message; ret_is_object is set (and ST_OK returned) where the file is a code
+ * object and ret_is_object is not NULL.
+ */
+enum status module_file_read(const char *path, struct buffer *b, bool *ret_is_object,
+                             struct error *err) must_check;
+
+/* ---- compile_child.c ---- */
+/* Path of a program that belongs to hutch: beside this one, or in the libexec directory. */
+enum status cli_find_program(const char *name, char *ret_path, size_t size,
+                             struct error *err) must_check;
+/* Compiles in a child; the object lies in a memory file, which the caller closes. */
+enum status compile_in_child(const struct buffer *wasm, const char *name,
+                             const struct compile_options *options, int *ret_object_fd,
+                             struct error *err) must_check;
+/* A memory file; close-on-exec. */
+enum status cli_memory_file(const char *name, int *ret_fd, struct error *err) must_check;
+/* Maps a whole file read-only; ret_bytes is NULL for an empty one. munmap gives it back. */
+enum status cli_map_file(int fd, const uint8_t **ret_bytes, size_t *ret_size,
+                         struct error *err) must_check;
+enum status cli_write_all(int fd, const void *bytes, size_t size, struct error *err) must_check;
+
+/* ---- object_cache.c ---- */
+/* What an object is kept under. */
+struct object_key {
+    struct digest module; /* of the module's bytes */
+    struct digest name;   /* of that and the compiler's fingerprint: the file's name */
+};
+enum status object_cache_key(const struct buffer *wasm, const struct compile_options *options,
+                             struct object_key *ret_key, struct error *err) must_check;
+/* Opens the object kept under key; ST_NOT_FOUND where there is none that can be used. */
+enum status object_cache_find(const struct object_key *key, int *ret_fd,
+                              struct error *err) must_check;
+/* Everything there is to check about an object before a process is given it, its digest too;
+ * ret_module is the module's. ST_DAMAGED, ST_INCOMPATIBLE. */
+enum status object_file_check(int fd, struct digest *ret_module, struct error *err) must_check;
+enum status object_cache_keep(const struct object_key *key, int object_fd,
+                              struct error *err) must_check;
+
+/* ---- the commands: exit statuses ---- */
+int cmd_compile(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * hutch run: finds the object of a module (or compiles it and keeps the object), opens the
+ * directories the guest may use, and becomes hutch-tenant with those descriptors and no others.
+ * From then on the process is the guest's: its exit status, its signals, its terminal.
+ */
+#include "tools/cli.h"
+#include "tools/tenant_config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static enum status find_or_compile(const struct cli_options *o, const struct buffer *wasm,
+                                   int *ret_fd, struct error *err) {
+    struct object_key key;
+    enum status status = object_cache_key(wasm, &o->compile, &key, err);
+    if (status != ST_OK) return status;
+    struct error ignored = {0};
+    if (object_cache_find(&key, ret_fd, &ignored) == ST_OK) return ST_OK;
+    auto_fd int object = -1;
+    status = compile_in_child(wasm, o->file, &o->compile, &object, err);
+    if (status != ST_OK) return status;
+    /* A cache that cannot be written costs time, not the run. */
+    struct error kept = {0};
+    if (object_cache_keep(&key, object, &kept) != ST_OK) {
+        error_wrap(&kept, "the object is not kept for the next run");
+        cli_note("run", o->file, &kept);
+    }
+    *ret_fd = steal_fd(&object);
+    return ST_OK;
+}
+
+static enum status open_object(const struct cli_options *o, int *ret_fd, struct error *err) {
+    auto_buffer struct buffer wasm = {0};
+    bool is_object = false;
+    enum status status = module_file_read(o->file, &wasm, &is_object, err);
+    if (status != ST_OK) return status;
+    if (!is_object) return find_or_compile(o, &wasm, ret_fd, err);
+    if (!o->allow_precompiled)
+        return error_set(err, ST_INCOMPATIBLE,
+                         "this is native code, compiled before; to run it in spite of what it "
+                         "could do, say --allow-precompiled");
+    auto_fd int fd = open(o->file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_set_errno(err, ST_IO, "cannot open");
+    struct digest module;
+    if ((status = object_file_check(fd, &module, err)) != ST_OK) return status;
+    *ret_fd = steal_fd(&fd);
+    return ST_OK;
+}
+
+/* Opens the directories; close-on-exec still. */
+static enum status open_dirs(const struct cli_options *o, struct tenant_dir *ret_dirs,
+                             struct error *err) {
+    for (uint32_t i = 0; i < o->dir_count; i++) {
+        int fd = open(o->dirs[i].host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+            return error_set_errno(err, ST_IO, "cannot open the directory %s", o->dirs[i].host);
+        ret_dirs[i] = (struct tenant_dir){fd, o->dirs[i].guest};
+    }
+    return ST_OK;
+}
+
+/* "NAME" becomes "NAME=VALUE" from our environment; of equal names the last one counts. */
+static enum status resolve_env(const struct cli_options *o, struct arena *arena,
+                               const char **ret_env, uint32_t *ret_count, struct error *err) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < o->env_count; i++) {
+        const char *text = o->env[i];
+        size_t length = strcspn(text, "=");
+        if (!text[length]) {
+            const char *value = getenv(text);
+            if (!value)
+                return error_set(err, ST_NOT_FOUND, "--env %s: there is no such variable",
+                                 text);
+            size_t size = length + strlen(value) + 2;
+            char *pair = arena_alloc(arena, size);
+            if (!pair) return error_set(err, ST_NO_MEMORY, "out of memory");
+            snprintf(pair, size, "%s=%s", text, value);
+            text = pair;
+        }
+        uint32_t at = 0;
+        while (at < count && strncmp(ret_env[at], text, length + 1) != 0) at++;
+        ret_env[at] = text;
+        if (at == count) count++;
+    }
+    *ret_count = count;
+    return ST_OK;
+}
+
+/* The tenant's own environment: ours may hold secrets, and it needs none of it but what the
+ * dynamic linker and the sanitizers read. */
+static char **tenant_environment(struct arena *arena) {
+    static const char *const kept[] = {
+        "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "LSAN_OPTIONS="};
+    char **list = arena_array(arena, countof(kept) + 1, sizeof *list);
+    size_t count = 0;
+    for (char **e = environ; list && *e; e++)
+        for (size_t i = 0; i < countof(kept) && count < countof(kept); i++)
+            if (strncmp(*e, kept[i], strlen(kept[i])) == 0) list[count++] = *e;
+    return list;
+}
+
+/* Lets one descriptor through exec. */
+static enum status inherit(int fd, struct error *err) {
+    if (fcntl(fd, F_SETFD, 0) < 0)
+        return error_set_errno(err, ST_IO, "cannot hand on descriptor %d", fd);
+    return ST_OK;
+}
+
+static enum status become_tenant(const struct tenant_config *config, struct arena *arena,
+                                 struct error *err) {
+    char path[4096];
+    enum status status = cli_find_program("hutch-tenant", path, sizeof path, err);
+    if (status != ST_OK) return status;
+    /* What our caller left open is not the guest's. Kernels before 5.11 lack the flag; then
+     * only descriptors that were born close-on-exec stay behind. */
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    int config_fd = -1;
+    if ((status = tenant_config_write(config, &config_fd, err)) != ST_OK) return status;
+    if ((status = inherit(config->object_fd, err)) != ST_OK) return status;
+    for (uint32_t i = 0; i < config->dir_count; i++)
+        if ((status = inherit(config->dirs[i].fd, err)) != ST_OK) return status;
+    char program[] = "hutch-tenant", number[16];
+    snprintf(number, sizeof number, "%d", config_fd);
+    auto_free char *name = strdup(config->name); /* for ps(1) */
+    char **environment = tenant_environment(arena);
+    if (!name || !environment) return error_set(err, ST_NO_MEMORY, "out of memory");
+    char *argv[] = {program, number, name, NULL};
+    fflush(NULL);
+    execve(path, argv, environment);
+    return error_set_errno(err, ST_IO, "cannot run %s", path);
+}
+
+static enum status run(const struct cli_options *o, struct error *err) {
+    auto_arena struct arena arena = {0};
+    const char **argv = arena_array(&arena, (size_t)o->argument_count + 1, sizeof *argv);
+    const char **env = arena_array(&arena, o->env_count, sizeof *env);
+    struct tenant_dir *dirs = arena_array(&arena, o->dir_count, sizeof *dirs);
+    if (!argv || !env || !dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
+    const char *slash = strrchr(o->file, '/');
+    argv[0] = o->argv0 ? o->argv0 : slash ? slash + 1 : o->file;
+    for (int i = 0; i < o->argument_count; i++) argv[i + 1] = o->arguments[i];
+    struct tenant_config config = {
+        .object_fd = -1,
+        .max_memory_bytes = o->max_memory_bytes,
+        .max_stack_bytes = o->max_stack_bytes,
+        .timeout_ns = o->timeout_ns,
+        .name = o->file,
+        .invoke = o->invoke,
+        .argc = (uint32_t)o->argument_count + 1,
+        .argv = argv,
+        .env = env,
+        .dirs = dirs,
+        .dir_count = o->dir_count,
+    };
+    enum status status;
+    if ((status = resolve_env(o, &arena, env, &config.envc, err)) != ST_OK) return status;
+    if ((status = open_dirs(o, dirs, err)) != ST_OK) return status;
+    if ((status = open_object(o, &config.object_fd, err)) != ST_OK) return status;
+    return become_tenant(&config, &arena, err);
+}
+
+int cmd_run(int argc, char **argv) {
+    struct cli_options options;
+    struct error err = {0};
+    int result = EXIT_DONE;
+    enum status status = cli_options_parse(CLI_RUN, argc, argv, &options, &err);
+    if (status == ST_OK && options.help) {
+        help_print("run");
+    } else {
+        if (status == ST_OK) status = run(&options, &err); /* returns only where it failed */
+        result = cli_report("run", options.file, &err);
+    }
+    cli_options_finish(&options);
+    return result;
+}

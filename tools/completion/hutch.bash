@@ -1,0 +1,62 @@
+# Completion of hutch for bash. Installed as bash-completion/completions/hutch.
+
+_hutch() {
+    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local command=${COMP_WORDS[1]} i
+    local run_options="--dir --mapdir --env --invoke --argv0 --wasm -W --timeout \
+--allow-precompiled --optimize -O --target --jobs -j --help"
+    local compile_options="--output -o --optimize -O --target --jobs -j --placement --dump-dir --help"
+    COMPREPLY=()
+
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        COMPREPLY=($(compgen -W "run compile inspect help --help --version" -- "$word"))
+        return
+    fi
+    case $previous in
+    --dir | --dump-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
+    --env) COMPREPLY=($(compgen -e -- "$word")) && return ;;
+    -O | --optimize) COMPREPLY=($(compgen -W "0 1 2 3 fast" -- "$word")) && return ;;
+    --target)
+        COMPREPLY=($(compgen -W "native x86-64-v2 x86-64-v3 x86-64-v4" -- "$word"))
+        return
+        ;;
+    --placement) COMPREPLY=($(compgen -W "pinned relocatable" -- "$word")) && return ;;
+    -W | --wasm)
+        COMPREPLY=($(compgen -S = -W "max-memory-size max-wasm-stack timeout" -- "$word"))
+        compopt -o nospace 2>/dev/null
+        return
+        ;;
+    -o | --output) COMPREPLY=($(compgen -f -- "$word")) && return ;;
+    -j | --jobs | --timeout | --mapdir | --invoke | --argv0) return ;;
+    esac
+    case $command in
+    help)
+        COMPREPLY=($(compgen -W "run compile inspect" -- "$word"))
+        return
+        ;;
+    run)
+        # What follows the program is the program's: file names.
+        for ((i = 2; i < COMP_CWORD; i++)); do
+            if [[ ${COMP_WORDS[i]} == *.wasm || ${COMP_WORDS[i]} == *.hutch ]]; then
+                COMPREPLY=($(compgen -f -- "$word"))
+                return
+            fi
+        done
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "$run_options" -- "$word")) && return
+        ;;
+    compile)
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "$compile_options" -- "$word")) && return
+        ;;
+    inspect)
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --help" -- "$word")) && return
+        ;;
+    *) return ;;
+    esac
+    local pattern='!*.wasm'
+    [[ $command == inspect ]] && pattern='!*.hutch'
+    [[ $command == run && " ${COMP_WORDS[*]} " == *" --allow-precompiled "* ]] && pattern='!*.hutch'
+    COMPREPLY=($(compgen -f -X "$pattern" -- "$word") $(compgen -d -S / -- "$word"))
+    compopt -o nospace 2>/dev/null
+}
+
+complete -o filenames -F _hutch hutch

@@ -1,0 +1,59 @@
+# Real programs: an npm package, pinned by tools/guests/guests.lock, kept outside the tree.
+# shellcheck shell=bash
+
+guests_lock=$root/tools/guests/guests.lock
+
+guests_check() { # FILE SHA256
+    [ -f "$1" ] && printf '%s  %s\n' "$2" "$1" | sha256sum --check --status
+}
+
+# guests_complete DIR: every file is there and is what the lock says.
+guests_complete() {
+    local kind name file digest flags
+    while read -r kind name file digest flags; do
+        [ "$kind" = guest ] || continue
+        guests_check "$1/$file" "$digest" || return 1
+    done <"$guests_lock"
+}
+
+guests_fetch() { # DIR: fetches, checks, and only then puts the files where they are looked for
+    local dir=$1 work kind package version digest name file flags tarball
+    read -r kind package version digest < <(grep '^package ' "$guests_lock")
+    packages_need_npm
+    mkdir -p "$dir"
+    work=$(mktemp -d "$dir/.fetch.XXXXXX")
+    # shellcheck disable=SC2064 # the value of now
+    trap "rm -rf '$work'" RETURN
+    say "fetching $package $version"
+    if ! (cd "$work" && npm pack --silent --fetch-retries=1 "$package@$version") >/dev/null 2>"$work/log"; then
+        tail -n 5 "$work/log" >&2
+        say "tools/dev: the npm registry could not be reached, or it has no $package $version"
+        return 1
+    fi
+    tarball=$(find "$work" -name '*.tgz')
+    if ! guests_check "$tarball" "$digest"; then
+        say "tools/dev: $package $version is not what guests.lock says (SHA-256)"
+        return 1
+    fi
+    tar -xzf "$tarball" -C "$work" --no-same-owner
+    while read -r kind name file digest flags; do
+        [ "$kind" = guest ] || continue
+        if ! guests_check "$work/package/dist/langs/$file" "$digest"; then
+            say "tools/dev: $file in $package $version is not what guests.lock says (SHA-256)"
+            return 1
+        fi
+        mv -f "$work/package/dist/langs/$file" "$dir/$file"
+    done <"$guests_lock"
+    mv -f "$work/package/LICENSE" "$dir/LICENSE"
+}
+
+# Prints NAME PATH FLAGS... a line.
+command_guests() {
+    local dir kind name file digest flags
+    dir=${HUTCH_GUESTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/hutch-guests}
+    guests_complete "$dir" || guests_fetch "$dir" || return 1
+    while read -r kind name file digest flags; do
+        [ "$kind" = guest ] || continue
+        printf '%s %s%s\n' "$name" "$dir/$file" "${flags:+ $flags}"
+    done <"$guests_lock"
+}

@@ -1,0 +1,80 @@
+# The test suites. tests/run knows how to run and count each; this finds the official ones' files.
+# shellcheck shell=bash
+
+# suites_vectors VARIABLE NAME: the suite lies at $VARIABLE or in ../shared/vectors beside the
+# checkout, as a directory or a .tar.zst, which is unpacked under the build directory. Exports
+# VARIABLE as a directory, or leaves it unset: the suite then fails and says why.
+suites_vectors() {
+    local variable=$1 name=$2 source unpacked
+    source=${!variable:-}
+    [ -n "$source" ] || source=$(dirname "$root")/shared/vectors/$name.tar.zst
+    if [ -f "$source" ]; then
+        unpacked=$build/vectors/$name
+        if [ ! -f "$unpacked/.complete" ] || [ "$source" -nt "$unpacked/.complete" ]; then
+            packages_need zstd
+            rm -rf "$unpacked"
+            mkdir -p "$unpacked"
+            zstd -dcq "$source" | tar -xf - -C "$unpacked" --strip-components=1
+            touch "$unpacked/.complete"
+        fi
+        source=$unpacked
+    fi
+    if [ -d "$source" ]; then
+        export "$variable=$source"
+    elif [ -n "${!variable:-}" ]; then
+        die "$variable=${!variable}: no such directory or .tar.zst"
+    fi
+}
+
+suites_prepare() {
+    # shellcheck disable=SC2086
+    packages_need $packages_build $packages_test
+    build_all
+    suites_vectors HUTCH_SPEC_TESTS spec-testsuite
+    suites_vectors HUTCH_WASI_TESTS wasi-testsuite-p1
+    export HUTCH="$hutch" HUTCH_BUILD_DIR="$build"
+}
+
+command_test() {
+    suites_prepare
+    cd "$root"
+    exec "$python" tests/run "$@"
+}
+
+# One suite with its own arguments and all of its output.
+command_suite() {
+    local suite=$1
+    shift
+    suites_prepare
+    cd "$root"
+    exec "$python" tests/run --verbose "$suite" -- "$@"
+}
+
+command_fuzz() {
+    local seconds=${1:-60}
+    case $seconds in
+    '' | *[!0-9]*) die "fuzz takes a number of seconds" ;;
+    esac
+    # shellcheck disable=SC2086
+    packages_need $packages_build $packages_fuzz
+    local dir=$root/build-fuzz harness name failed=0 count=0
+    CC=clang-22 build_configure "$dir" -Dfuzz=true
+    ninja -C "$dir" >&2
+    for harness in "$dir"/tests/fuzz/fuzz_*; do
+        [ -f "$harness" ] && [ -x "$harness" ] || continue
+        count=$((count + 1))
+        name=$(basename "$harness")
+        mkdir -p "$dir/corpus/$name" "$dir/crashes"
+        local seeds=() seed
+        for seed in "$root/tests/fuzz/corpus/${name#fuzz_}" "$root/tests/fuzz/corpus"; do
+            [ -d "$seed" ] && seeds=("$seed") && break
+        done
+        say "== $name for $seconds s"
+        "$harness" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+            -artifact_prefix="$dir/crashes/$name-" "$dir/corpus/$name" "${seeds[@]}" ||
+            failed=$((failed + 1))
+    done
+    [ "$count" -gt 0 ] || die "no fuzzer was built"
+    printf '%d passed, %d failed\n' "$((count - failed))" "$failed"
+    [ "$failed" -eq 0 ]
+}

@@ -1,0 +1,83 @@
+/*
+ * The compiler as a process: a module in descriptor 3 to a code object in descriptor 4,
+ * progress and errors on 5, options in argv (compile_report.h). Started by `hutch` alone; it
+ * opens no file but where --dump-dir asks for it. The only program of ours that links LLVM.
+ */
+#include "compiler/compiler.h"
+#include "tools/compile_report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROGRESS_EVERY_NS UINT64_C(50000000)
+
+struct progress {
+    char step[32];
+    uint64_t sent_ns;
+};
+
+/* Passes on a new step at once, and counts 20 times a second. */
+static void on_progress(void *context, const char *step, uint32_t done, uint32_t total) {
+    struct progress *p = context;
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    uint64_t now = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    if (strncmp(p->step, step, sizeof p->step - 1) == 0 && now - p->sent_ns < PROGRESS_EVERY_NS)
+        return;
+    snprintf(p->step, sizeof p->step, "%s", step);
+    p->sent_ns = now;
+    if (!report_progress(REPORT_FD_REPORT, step, done, total)) _exit(1);
+}
+
+static enum status write_object(const struct buffer *object, struct error *err) {
+    for (size_t at = 0; at < object->size;) {
+        ssize_t n = write(REPORT_FD_OBJECT, object->bytes + at, object->size - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, ST_IO, "cannot hand over the object");
+        at += (size_t)n;
+    }
+    return ST_OK;
+}
+
+static enum status compile(const struct compile_options *options, struct error *err) {
+    struct stat st;
+    if (fstat(REPORT_FD_WASM, &st) < 0)
+        return error_set_errno(err, ST_IO, "cannot read the module");
+    const uint8_t *wasm = (const uint8_t *)"";
+    if (st.st_size > 0) {
+        void *mapped =
+            mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, REPORT_FD_WASM, 0);
+        if (mapped == MAP_FAILED)
+            return error_set_errno(err, ST_NO_MEMORY, "cannot map the module");
+        wasm = mapped;
+    }
+    auto_buffer struct buffer object = {0};
+    enum status status = compile_module(wasm, (size_t)st.st_size, options, &object, err);
+    if (status == ST_OK) status = buffer_status(&object, err);
+    return status == ST_OK ? write_object(&object, err) : status;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 7 || fcntl(REPORT_FD_REPORT, F_GETFD) < 0) {
+        fputs("hutch-compiler is a part of hutch: use `hutch compile`\n", stderr);
+        return 2;
+    }
+    struct progress progress = {0};
+    struct compile_options options = compile_defaults();
+    options.placement = (enum abi_placement)atoi(argv[1]);
+    options.level = (enum compile_level)atoi(argv[2]);
+    options.target = argv[3];
+    options.jobs = (unsigned)atoi(argv[4]);
+    options.debug_lines = atoi(argv[5]) != 0;
+    options.dump_dir = argv[6][0] ? argv[6] : NULL;
+    options.progress = on_progress;
+    options.progress_context = &progress;
+    struct error err = {0};
+    if (compile(&options, &err) == ST_OK) return 0;
+    report_error(REPORT_FD_REPORT, &err);
+    return 1;
+}

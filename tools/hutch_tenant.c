@@ -1,0 +1,216 @@
+/*
+ * hutch-tenant: the process a guest runs in. Maps the code object it was given, links it to
+ * WASI, runs it, and ends with its exit code. Everything it may touch comes as a descriptor
+ * (tenant_config.h); it opens no path. Links base, abi, runtime and the loader's reader alone:
+ * no compiler, no cache, no network (a test reads its symbols).
+ */
+#include "loader/loader.h"
+#include "tools/invoke.h"
+#include "tools/report.h"
+#include "tools/tenant_config.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <unistd.h>
+
+struct tenant {
+    struct tenant_config config;
+    struct loaded *loaded;
+    struct wasi *wasi;
+    struct instance *instance;
+};
+
+/* "a, b, c" of the functions an object exports, as many as fit. */
+static void list_functions(const struct abi_object *object, char *ret_list, size_t size) {
+    size_t at = 0;
+    ret_list[0] = '\0';
+    for (uint32_t i = 0; i < object->export_count; i++) {
+        const struct abi_export *e = &object->exports[i];
+        if (e->kind != ABI_EXTERN_FUNC) continue;
+        int n = snprintf(ret_list + at, size - at, "%s%.*s", at ? ", " : "",
+                         (int)(e->name_length < 60 ? e->name_length : 60), e->name);
+        if (n < 0 || (size_t)n >= size - at) {
+            snprintf(ret_list + at, size - at, "%s", at ? ", ..." : "");
+            return;
+        }
+        at += (size_t)n;
+    }
+}
+
+static const struct abi_export *find_function(const struct tenant *t, const char *name) {
+    const struct abi_export *e = instance_export(t->instance, name, strlen(name));
+    return e && e->kind == ABI_EXTERN_FUNC ? e : NULL;
+}
+
+static enum status load(struct tenant *t, struct error *err) {
+    const struct tenant_config *c = &t->config;
+    enum status status = loader_open(c->object_fd, &t->loaded, err);
+    if (status != ST_OK) return status;
+    const struct abi_object *object = &t->loaded->object;
+    if ((status = loader_map(t->loaded, err)) != ST_OK) return status;
+    status =
+        runtime_init((enum abi_placement)object->compat.placement, c->max_stack_bytes, err);
+    if (status != ST_OK) return status;
+    return runtime_add_code(&t->loaded->code, err);
+}
+
+static enum status link_program(struct tenant *t, struct error *err) {
+    const struct tenant_config *c = &t->config;
+    struct wasi_preopen *preopens = calloc((size_t)c->dir_count + 1, sizeof *preopens);
+    if (!preopens) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < c->dir_count; i++)
+        preopens[i] =
+            (struct wasi_preopen){.fd = c->dirs[i].fd, .guest_path = c->dirs[i].guest};
+    struct wasi_config wasi = {
+        .argc = (int)c->argc,
+        .argv = c->argv,
+        .envc = (int)c->envc,
+        .env = c->env,
+        .preopen_count = c->dir_count,
+        .preopens = preopens,
+        .stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
+    };
+    enum status status = wasi_create(&wasi, &t->wasi, err);
+    free(preopens);
+    if (status != ST_OK) return status;
+    struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
+    return instance_create(&t->loaded->code, &limits, wasi_resolve, t->wasi, &t->instance, err);
+}
+
+/* What a call came to, as an exit status; -1 where it returned and things go on. */
+static int outcome(const struct tenant *t, enum call_result result,
+                   const struct trap_report *report) {
+    if (result == CALL_RETURNED) return -1;
+    if (result == CALL_EXITED) return report->exit_code & 0xff;
+    auto_buffer struct buffer text = {0};
+    buffer_printf(&text, "hutch: run %s: the program trapped\n", t->config.name);
+    trap_report_print(report, &text);
+    if (!text.failed) fwrite(text.bytes, 1, text.size, stderr);
+    return EXIT_TRAPPED;
+}
+
+/* Fills slots from the arguments after argv[0]. */
+static enum status parse_arguments(const struct tenant *t, const struct functype *type,
+                                   union abi_value *slots, struct error *err) {
+    const struct tenant_config *c = &t->config;
+    if (c->argc - 1 != type->param_count) {
+        char text[200];
+        functype_print(type, text, sizeof text);
+        return error_set(
+            err, ST_USAGE, "--invoke %s: its type is %s: %u argument%s wanted, %u given",
+            c->invoke, text, type->param_count, type->param_count == 1 ? "" : "s", c->argc - 1);
+    }
+    for (uint32_t i = 0; i < type->param_count; i++) {
+        enum status status = value_parse(c->argv[i + 1], type->params[i], &slots[i], err);
+        if (status != ST_OK)
+            return error_wrap(err, "--invoke %s: argument %u", c->invoke, i + 1);
+    }
+    return ST_OK;
+}
+
+static enum status print_results(const struct functype *type, const union abi_value *slots,
+                                 struct error *err) {
+    auto_buffer struct buffer text = {0};
+    for (uint32_t i = 0; i < type->result_count; i++) {
+        value_print(&slots[i], type->results[i], &text);
+        buffer_put_u8(&text, '\n');
+    }
+    enum status status = buffer_status(&text, err);
+    if (status != ST_OK) return status;
+    if (fwrite(text.bytes, 1, text.size, stdout) != text.size || fflush(stdout) != 0)
+        return error_set_errno(err, ST_IO, "cannot write the results");
+    return ST_OK;
+}
+
+/* Runs what the command line asked for: *ret_exit is its exit status. */
+static enum status call(struct tenant *t, const struct abi_export *export, int *ret_exit,
+                        struct error *err) {
+    const struct functype *type = instance_functype(t->instance, export->index);
+    uint32_t count =
+        type->param_count > type->result_count ? type->param_count : type->result_count;
+    union abi_value *slots = calloc((size_t)count + 1, sizeof *slots);
+    if (!slots) return error_set(err, ST_NO_MEMORY, "out of memory");
+    enum status status = ST_OK;
+    if (t->config.invoke) {
+        status = parse_arguments(t, type, slots, err);
+    } else if (type->param_count) {
+        status = error_set(err, ST_UNLINKABLE, "_start takes parameters; a program's has none");
+    }
+    if (status == ST_OK) {
+        static struct trap_report report;
+        enum call_result result = instance_call(
+            t->instance, instance_func(t->instance, export->index), slots, &report);
+        *ret_exit = outcome(t, result, &report);
+        if (*ret_exit < 0) {
+            *ret_exit = EXIT_DONE;
+            status = print_results(type, slots, err);
+        }
+    }
+    free(slots);
+    return status;
+}
+
+static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
+    const struct tenant_config *c = &t->config;
+    enum status status;
+    if ((status = load(t, err)) != ST_OK || (status = link_program(t, err)) != ST_OK)
+        return status;
+
+    /* What to call is settled before anything of the guest runs. */
+    const struct abi_export *entry = NULL, *initialise = find_function(t, "_initialize");
+    if (c->invoke) {
+        entry = find_function(t, c->invoke);
+    } else {
+        entry = find_function(t, "");
+        if (!entry) entry = find_function(t, "_start");
+    }
+    const struct abi_object *object = &t->loaded->object;
+    if (!entry && (c->invoke || (!initialise && !object->has_start))) {
+        char names[300];
+        list_functions(object, names, sizeof names);
+        if (c->invoke)
+            return error_set(err, ST_NOT_FOUND, "there is no exported function '%s'%s%s",
+                             c->invoke, names[0] ? "; there is: " : "", names);
+        return error_set(err, ST_NOT_FOUND, "this is no program: it exports no _start%s%s",
+                         names[0] ? "; --invoke NAME calls one of: " : "", names);
+    }
+
+    if (c->timeout_ns && (status = runtime_set_timeout(c->timeout_ns, err)) != ST_OK)
+        return status;
+    static struct trap_report report;
+    *ret_exit = outcome(t, instance_initialise(t->instance, &report), &report);
+    if (*ret_exit >= 0) return ST_OK;
+    if (initialise && initialise != entry) {
+        const struct functype *type = instance_functype(t->instance, initialise->index);
+        if (type->param_count == 0 && type->result_count == 0) {
+            union abi_value slot = {0};
+            *ret_exit = outcome(t,
+                                instance_call(t->instance,
+                                              instance_func(t->instance, initialise->index),
+                                              &slot, &report),
+                                &report);
+            if (*ret_exit >= 0) return ST_OK;
+        }
+    }
+    *ret_exit = EXIT_DONE;
+    return entry ? call(t, entry, ret_exit, err) : ST_OK;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || !isdigit((unsigned char)argv[1][0])) {
+        fputs("hutch-tenant is a part of hutch: use `hutch run`\n", stderr);
+        return EXIT_USAGE;
+    }
+    signal(SIGPIPE, SIG_IGN); /* the guest sees EPIPE */
+    static struct arena arena;
+    static struct tenant tenant;
+    struct error err = {0};
+    int result = EXIT_FAILED;
+    if (tenant_config_read(atoi(argv[1]), &arena, &tenant.config, &err) != ST_OK)
+        return cli_report("tenant", NULL, &err);
+    if (run(&tenant, &result, &err) != ST_OK)
+        result = cli_report("run", tenant.config.name, &err);
+    /* The process ends here and everything with it; nothing is taken apart first. */
+    fflush(NULL);
+    _exit(result);
+}

@@ -1,0 +1,286 @@
+/*
+ * argv to struct cli_options, driven by options.def. Options of `hutch run` end at the first
+ * word that is none (the program's own follow); those of `hutch compile` may come after the
+ * file too. `--` ends them in both. As in wasmtime and wasmer it may also stand right after the
+ * program; only the first one is ours: `hutch run -- x.wasm -- a` gives the program two
+ * arguments.
+ */
+#include "tools/cli.h"
+
+#include <errno.h>
+#include <limits.h>
+
+enum option_id {
+#define OPTION(id, letter, name, argument, commands, text) OPTION_##id,
+#include "tools/options.def"
+    OPTION_COUNT
+};
+
+static const struct option_row {
+    enum option_id id;
+    char letter;
+    const char *name, *argument, *commands;
+} rows[] = {
+#define OPTION(id, letter, name, argument, commands, text)                                     \
+    {OPTION_##id, letter, name, argument, commands},
+#include "tools/options.def"
+};
+
+static bool row_fits(const struct option_row *row, enum cli_command command) {
+    char hidden = (char)(command - 'A' + 'a');
+    return strchr(row->commands, (char)command) || strchr(row->commands, hidden);
+}
+
+/* Edits (insert, delete, replace, swap neighbours) from a to b, for words up to 31 letters. */
+static size_t edit_distance(const char *a, const char *b) {
+    size_t n = strlen(a), m = strlen(b);
+    if (n > 31 || m > 31) return SIZE_MAX;
+    size_t d[32][32];
+    for (size_t i = 0; i <= n; i++)
+        for (size_t j = 0; j <= m; j++) {
+            if (i == 0 || j == 0) {
+                d[i][j] = i + j;
+                continue;
+            }
+            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
+            if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
+        }
+    return d[n][m];
+}
+
+const char *cli_near(const char *word, const char *const *names) {
+    const char *best = NULL;
+    size_t best_distance = strlen(word) / 3 + 1, length = strlen(word);
+    for (; *names; names++) {
+        size_t distance = edit_distance(word, *names);
+        if (distance <= best_distance && distance < length) {
+            best = *names;
+            best_distance = distance;
+        }
+    }
+    /* what was begun and not ended */
+    return best;
+}
+
+static enum status unknown_option(enum cli_command command, const char *word, size_t length,
+                                  struct error *err) {
+    const char *names[countof(rows) + 1] = {0};
+    size_t count = 0;
+    for (size_t i = 0; i < countof(rows); i++)
+        if (strchr(rows[i].commands, (char)command)) names[count++] = rows[i].name;
+    auto_free char *name = strndup(word, length);
+    if (!name) return error_set(err, ST_NO_MEMORY, "out of memory");
+    const char *near = cli_near(name, names);
+    if (near)
+        return error_set(err, ST_USAGE, "unknown option --%s, did you mean --%s?", name, near);
+    for (size_t i = 0; i < countof(rows); i++)
+        if (strcmp(rows[i].name, name) == 0)
+            return error_set(err, ST_USAGE, "--%s is no option of this command", name);
+    return error_set(err, ST_USAGE, "unknown option --%s", name);
+}
+
+/* HOST[::GUEST] */
+static enum status add_dir(struct cli_options *o, const char *text, struct error *err) {
+    struct cli_dir *dir = &o->dirs[o->dir_count];
+    const char *split = strstr(text, "::");
+    if (split) {
+        dir->host = dir->owned = strndup(text, (size_t)(split - text));
+        if (!dir->owned) return error_set(err, ST_NO_MEMORY, "out of memory");
+        dir->guest = split + 2;
+    } else {
+        dir->host = dir->guest = text;
+    }
+    o->dir_count++;
+    if (!*dir->host || !*dir->guest)
+        return error_set(err, ST_USAGE, "--dir %s: HOST or GUEST is empty", text);
+    return ST_OK;
+}
+
+/* GUEST:HOST, or GUEST::HOST as it was once spelled */
+static enum status add_mapdir(struct cli_options *o, const char *text, struct error *err) {
+    struct cli_dir *dir = &o->dirs[o->dir_count];
+    const char *split = strstr(text, "::");
+    size_t width = split ? 2 : 1;
+    if (!split) split = strchr(text, ':');
+    if (!split || split == text || !split[width])
+        return error_set(err, ST_USAGE, "--mapdir %s: give GUEST:HOST", text);
+    dir->guest = dir->owned = strndup(text, (size_t)(split - text));
+    if (!dir->owned) return error_set(err, ST_NO_MEMORY, "out of memory");
+    dir->host = split + width;
+    o->dir_count++;
+    return ST_OK;
+}
+
+static enum status set_limit(struct cli_options *o, const char *key, const char *value,
+                             struct error *err) {
+    static const char *const keys[] = {"max-memory-size", "max-wasm-stack", "timeout", NULL};
+    enum status status;
+    if (strcmp(key, "max-memory-size") == 0) {
+        status = cli_parse_size(value, &o->max_memory_bytes, err);
+        if (o->max_memory_bytes == 0) o->max_memory_bytes = 1; /* 0 is "no limit" elsewhere */
+    } else if (strcmp(key, "max-wasm-stack") == 0) {
+        status = cli_parse_size(value, &o->max_stack_bytes, err);
+        if (status == ST_OK &&
+            (o->max_stack_bytes < CLI_STACK_MIN || o->max_stack_bytes > CLI_STACK_MAX))
+            return error_set(err, ST_USAGE, "-W max-wasm-stack=%s: give 64K to 1G", value);
+    } else if (strcmp(key, "timeout") == 0) {
+        status = cli_parse_duration(value, &o->timeout_ns, err);
+    } else {
+        const char *near = cli_near(key, keys);
+        return error_set(err, ST_USAGE, "-W: unknown key '%s'%s%s%s", key,
+                         near ? ", did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    return status == ST_OK ? ST_OK : error_wrap(err, "-W %s", key);
+}
+
+static enum status set_limits(struct cli_options *o, const char *text, struct error *err) {
+    auto_free char *copy = strdup(text);
+    if (!copy) return error_set(err, ST_NO_MEMORY, "out of memory");
+    char *rest = copy;
+    for (char *item; (item = strsep(&rest, ","));) {
+        char *equals = strchr(item, '=');
+        if (!equals || equals == item)
+            return error_set(err, ST_USAGE, "-W %s: give KEY=VALUE", text);
+        *equals = '\0';
+        enum status status = set_limit(o, item, equals + 1, err);
+        if (status != ST_OK) return status;
+    }
+    return ST_OK;
+}
+
+static enum status set_target(struct cli_options *o, const char *text, struct error *err) {
+    static const char *const targets[] = {"native", "x86-64-v2", "x86-64-v3", "x86-64-v4",
+                                          NULL};
+    for (const char *const *t = targets; *t; t++)
+        if (strcmp(text, *t) == 0) {
+            o->compile.target = *t;
+            return ST_OK;
+        }
+    return error_set(err, ST_USAGE,
+                     "--target %s: give native, x86-64-v2, x86-64-v3 or x86-64-v4", text);
+}
+
+static enum status set_jobs(struct cli_options *o, const char *text, struct error *err) {
+    char *end = NULL;
+    errno = 0;
+    unsigned long n = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || n == 0 || n > 1024)
+        return error_set(err, ST_USAGE, "--jobs %s: give a number from 1 to 1024", text);
+    o->compile.jobs = (unsigned)n;
+    return ST_OK;
+}
+
+static enum status set_option(struct cli_options *o, enum option_id id, const char *argument,
+                              struct error *err) {
+    enum status status = ST_OK;
+    switch (id) {
+    case OPTION_DIR: return add_dir(o, argument, err);
+    case OPTION_MAPDIR: return add_mapdir(o, argument, err);
+    case OPTION_ENV:
+        if (!*argument || *argument == '=')
+            return error_set(err, ST_USAGE, "--env %s: the name is empty", argument);
+        o->env[o->env_count++] = argument;
+        return ST_OK;
+    case OPTION_INVOKE: o->invoke = argument; return ST_OK;
+    case OPTION_ARGV0: o->argv0 = argument; return ST_OK;
+    case OPTION_WASM: return set_limits(o, argument, err);
+    case OPTION_TIMEOUT:
+        status = cli_parse_duration(argument, &o->timeout_ns, err);
+        return status == ST_OK ? ST_OK : error_wrap(err, "--timeout");
+    case OPTION_PRECOMP: o->allow_precompiled = true; return ST_OK;
+    case OPTION_OUTPUT: o->output = argument; return ST_OK;
+    case OPTION_OPTIMIZE: return cli_parse_level(argument, &o->compile.level, err);
+    case OPTION_TARGET: return set_target(o, argument, err);
+    case OPTION_JOBS: return set_jobs(o, argument, err);
+    case OPTION_PLACEMENT:
+        if (strcmp(argument, "pinned") == 0) {
+            o->compile.placement = ABI_PINNED;
+        } else if (strcmp(argument, "relocatable") == 0) {
+            o->compile.placement = ABI_RELOCATABLE;
+        } else {
+            return error_set(err, ST_USAGE, "--placement %s: give pinned or relocatable",
+                             argument);
+        }
+        return ST_OK;
+    case OPTION_DUMP_DIR: o->compile.dump_dir = argument; return ST_OK;
+    case OPTION_HELP: o->help = true; return ST_OK;
+    case OPTION_COUNT: break;
+    }
+    return error_set(err, ST_INTERNAL, "option %d is in no case", (int)id);
+}
+
+/* One word that begins with '-'; *at is its index, moved where an argument follows. */
+static enum status parse_word(struct cli_options *o, enum cli_command command, int argc,
+                              char **argv, int *at, struct error *err) {
+    const char *word = argv[*at];
+    const struct option_row *row = NULL;
+    const char *argument = NULL;
+    char shown[40];
+    if (word[1] == '-') {
+        size_t length = strcspn(word + 2, "=");
+        for (size_t i = 0; i < countof(rows) && !row; i++)
+            if (strlen(rows[i].name) == length && memcmp(rows[i].name, word + 2, length) == 0 &&
+                row_fits(&rows[i], command))
+                row = &rows[i];
+        if (!row) return unknown_option(command, word + 2, length, err);
+        if (word[2 + length] == '=') argument = word + 3 + length;
+        snprintf(shown, sizeof shown, "--%s", row->name);
+        if (argument && !row->argument)
+            return error_set(err, ST_USAGE, "%s takes no value", shown);
+    } else {
+        for (size_t i = 0; i < countof(rows) && !row; i++)
+            if (rows[i].letter == word[1] && row_fits(&rows[i], command)) row = &rows[i];
+        if (!row) return error_set(err, ST_USAGE, "unknown option %s", word);
+        if (word[2]) argument = word + 2 + (word[2] == '='); /* -O2, -O=2 */
+        snprintf(shown, sizeof shown, "-%c", row->letter);
+        if (argument && !row->argument)
+            return error_set(err, ST_USAGE, "unknown option %s", word);
+    }
+    if (row->argument && !argument) {
+        if (*at + 1 >= argc)
+            return error_set(err, ST_USAGE, "%s needs a value: %s", shown, row->argument);
+        argument = argv[++*at];
+    }
+    return set_option(o, row->id, argument ? argument : "", err);
+}
+
+enum status cli_options_parse(enum cli_command command, int argc, char **argv,
+                              struct cli_options *ret_options, struct error *err) {
+    struct cli_options *o = ret_options;
+    *o = (struct cli_options){.compile = compile_defaults(),
+                              .max_stack_bytes = CLI_STACK_DEFAULT};
+    o->dirs = calloc((size_t)argc, sizeof *o->dirs);
+    o->env = calloc((size_t)argc, sizeof *o->env);
+    o->arguments = calloc((size_t)argc, sizeof *o->arguments);
+    if (!o->dirs || !o->env || !o->arguments)
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    bool options_end = false, dashes_seen = false;
+    for (int i = 1; i < argc; i++) {
+        if (!dashes_seen && o->argument_count == 0 && strcmp(argv[i], "--") == 0) {
+            options_end = dashes_seen = true;
+        } else if (!options_end && argv[i][0] == '-' && argv[i][1]) {
+            enum status status = parse_word(o, command, argc, argv, &i, err);
+            if (status != ST_OK) return status;
+        } else if (!o->file) {
+            o->file = argv[i];
+            if (command == CLI_RUN) options_end = true;
+        } else {
+            o->arguments[o->argument_count++] = argv[i];
+        }
+    }
+    if (!o->file && !o->help) return error_set(err, ST_USAGE, "no module given");
+    return ST_OK;
+}
+
+void cli_options_finish(struct cli_options *options) {
+    for (uint32_t i = 0; i < options->dir_count; i++) free(options->dirs[i].owned);
+    free(options->dirs);
+    free(options->env);
+    free(options->arguments);
+    *options = (struct cli_options){0};
+}

@@ -1,0 +1,140 @@
+/*
+ * struct tenant_config to the bytes of tenant_config.h and back. Encoder and decoder stand side
+ * by side, field by field in the same order.
+ */
+#include "tools/tenant_config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CONFIG_MAGIC UINT64_C(0x31464e4f43544e54) /* "TNTCONF1" */
+
+static void put_string(struct buffer *b, const char *text) {
+    size_t length = strlen(text);
+    buffer_put_str(b, text, length);
+    buffer_put_u8(b, 0);
+}
+
+enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
+                                struct error *err) {
+    auto_buffer struct buffer b = {0};
+    buffer_put_u64(&b, CONFIG_MAGIC);
+    buffer_put_u32(&b, (uint32_t)config->object_fd);
+    buffer_put_u64(&b, config->max_memory_bytes);
+    buffer_put_u64(&b, config->max_stack_bytes);
+    buffer_put_u64(&b, config->timeout_ns);
+    put_string(&b, config->name);
+    buffer_put_u32(&b, config->invoke != NULL);
+    put_string(&b, config->invoke ? config->invoke : "");
+    buffer_put_u32(&b, config->argc);
+    for (uint32_t i = 0; i < config->argc; i++) put_string(&b, config->argv[i]);
+    buffer_put_u32(&b, config->envc);
+    for (uint32_t i = 0; i < config->envc; i++) put_string(&b, config->env[i]);
+    buffer_put_u32(&b, config->dir_count);
+    for (uint32_t i = 0; i < config->dir_count; i++) {
+        buffer_put_u32(&b, (uint32_t)config->dirs[i].fd);
+        put_string(&b, config->dirs[i].guest);
+    }
+    enum status status = buffer_status(&b, err);
+    if (status != ST_OK) return status;
+    auto_fd int fd = memfd_create("hutch-config", MFD_ALLOW_SEALING); /* inherited */
+    if (fd < 0) return error_set_errno(err, ST_IO, "cannot make a memory file");
+    for (size_t at = 0; at < b.size;) {
+        ssize_t n = write(fd, b.bytes + at, b.size - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, ST_IO, "cannot write a memory file");
+        at += (size_t)n;
+    }
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+        return error_set_errno(err, ST_IO, "cannot seal a memory file");
+    *ret_fd = steal_fd(&fd);
+    return ST_OK;
+}
+
+static const char *take_string(struct reader *r) {
+    uint32_t length = reader_u32(r);
+    if (r->failed || length >= reader_left(r)) {
+        r->failed = true;
+        return "";
+    }
+    const char *text = (const char *)reader_bytes(r, (size_t)length + 1);
+    if (!text || memchr(text, 0, (size_t)length + 1) != text + length) {
+        r->failed = true;
+        return "";
+    }
+    return text;
+}
+
+static const char *const *take_strings(struct reader *r, struct arena *arena,
+                                       uint32_t *ret_count) {
+    uint32_t count = reader_u32(r);
+    if (r->failed || count > reader_left(r)) {
+        r->failed = true;
+        return NULL;
+    }
+    const char **strings = arena_array(arena, count, sizeof *strings);
+    if (!strings) {
+        r->failed = true;
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count; i++) strings[i] = take_string(r);
+    *ret_count = count;
+    return strings;
+}
+
+static void take_config(struct reader *r, struct arena *arena, struct tenant_config *c) {
+    if (reader_u64(r) != CONFIG_MAGIC) r->failed = true;
+    c->object_fd = (int)reader_u32(r);
+    c->max_memory_bytes = reader_u64(r);
+    c->max_stack_bytes = reader_u64(r);
+    c->timeout_ns = reader_u64(r);
+    c->name = take_string(r);
+    bool has_invoke = reader_u32(r) != 0;
+    c->invoke = take_string(r);
+    if (!has_invoke) c->invoke = NULL;
+    c->argv = take_strings(r, arena, &c->argc);
+    c->env = take_strings(r, arena, &c->envc);
+    uint32_t count = reader_u32(r);
+    if (r->failed || count > reader_left(r)) {
+        r->failed = true;
+        return;
+    }
+    struct tenant_dir *dirs = arena_array(arena, count, sizeof *dirs);
+    if (!dirs) {
+        r->failed = true;
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        dirs[i].fd = (int)reader_u32(r);
+        dirs[i].guest = take_string(r);
+    }
+    c->dirs = dirs;
+    c->dir_count = count;
+    if (reader_left(r)) r->failed = true;
+}
+
+enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config *ret_config,
+                               struct error *err) {
+    auto_fd int owned = fd;
+    struct stat st;
+    if (fstat(owned, &st) < 0 || st.st_size <= 0 || st.st_size > 1 << 26)
+        return error_set(err, ST_DAMAGED, "there is no configuration in descriptor %d", fd);
+    uint8_t *bytes = arena_alloc(arena, (size_t)st.st_size);
+    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
+    size_t at = 0;
+    while (at < (size_t)st.st_size) {
+        ssize_t n = pread(owned, bytes + at, (size_t)st.st_size - at, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return error_set_errno(err, ST_IO, "cannot read the configuration");
+        at += (size_t)n;
+    }
+    struct reader r = reader_over(bytes, (size_t)st.st_size);
+    struct tenant_config config = {0};
+    take_config(&r, arena, &config);
+    if (r.failed) return error_set(err, ST_DAMAGED, "the configuration is damaged");
+    *ret_config = config;
+    return ST_OK;
+}

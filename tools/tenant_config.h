@@ -1,0 +1,41 @@
+/*
+ * What `hutch` tells `hutch-tenant`: a memory file, sealed, whose descriptor number is the
+ * tenant's first argument. Not argv, because everyone on the machine may read a process's
+ * arguments and the guest's environment may hold secrets. Little-endian:
+ *
+ *     u64 magic, u32 object fd, u64 max memory, u64 max stack, u64 timeout in ns,
+ *     str name, u32 has invoke, str invoke,
+ *     u32 argc, str argv..., u32 envc, str env..., u32 preopens, { u32 fd, str guest path }...
+ *
+ * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
+ */
+#ifndef HUTCH_TOOLS_TENANT_CONFIG_H
+#define HUTCH_TOOLS_TENANT_CONFIG_H
+
+#include "base/base.h"
+
+struct tenant_dir {
+    int fd;
+    const char *guest;
+};
+
+struct tenant_config {
+    int object_fd;
+    uint64_t max_memory_bytes;            /* 0: no limit */
+    uint64_t max_stack_bytes, timeout_ns; /* timeout 0: none */
+    const char *name;                     /* of the program, for messages */
+    const char *invoke;                   /* export to call, or NULL */
+    uint32_t argc, envc, dir_count;
+    const char *const *argv, *const *env;
+    const struct tenant_dir *dirs;
+};
+
+/* Into a sealed memory file that is inherited by exec. */
+enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
+                                struct error *err) must_check;
+/* Reads and closes fd. The strings lie in the arena. ST_DAMAGED where it is no configuration.
+ */
+enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config *ret_config,
+                               struct error *err) must_check;
+
+#endif
