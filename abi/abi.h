@@ -374,6 +374,9 @@ struct abi_object {
     uint64_t eh_frame_hdr_offset, eh_frame_hdr_size; /* in the file: sorted search table */
     uint64_t eh_frame_hdr_address;           /* in an object mapped at ABI_CODE_BASE */
     uint64_t lines_offset, lines_size;       /* .debug_line in the file; 0 where there is none */
+    uint64_t info_offset, info_size;         /* .debug_info, .debug_abbrev and .debug_ranges in */
+    uint64_t abbrev_offset, abbrev_size;     /* the file, likewise: which calls were inlined */
+    uint64_t ranges_offset, ranges_size;
     uint64_t names_offset, names_size;       /* .hutch.names in the file */
 };
 

@@ -18,9 +18,7 @@ static uint32_t xcr0_low(void) {
     return low;
 }
 
-uint16_t abi_host_arch(void) {
-    return ABI_ARCH_X86_64;
-}
+uint16_t abi_host_arch(void) { return ABI_ARCH_X86_64; }
 
 uint64_t abi_cpu_features(void) {
     uint32_t a, b, c1 = 0, b7 = 0, c81 = 0, d, unused;

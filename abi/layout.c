@@ -69,8 +69,7 @@ static void mix(uint64_t *hash, uint64_t value) {
 }
 
 static void mix_text(uint64_t *hash, const char *text) {
-    for (; *text; text++)
-        mix(hash, (uint8_t)*text);
+    for (; *text; text++) mix(hash, (uint8_t)*text);
     mix(hash, 0);
 }
 
@@ -137,8 +136,7 @@ uint64_t abi_fingerprint(void) {
         ABI_CONST_I64_MUL,
     };
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < countof(numbers); i++)
-        mix(&hash, numbers[i]);
+    for (size_t i = 0; i < countof(numbers); i++) mix(&hash, numbers[i]);
 #define HELPER(name, params, results)                                                          \
     mix_text(&hash, #name);                                                                    \
     mix_text(&hash, params);                                                                   \
@@ -165,8 +163,7 @@ uint64_t abi_fingerprint(void) {
         const uint64_t fields[] = {l.memories, l.tables,      l.globals,    l.funcs,
                                    l.type_ids, l.memory_refs, l.table_refs, l.global_refs,
                                    l.entries,  l.size_bytes};
-        for (size_t i = 0; i < countof(fields); i++)
-            mix(&hash, fields[i]);
+        for (size_t i = 0; i < countof(fields); i++) mix(&hash, fields[i]);
     }
     return hash;
 }

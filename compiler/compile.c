@@ -11,7 +11,7 @@ static enum status compile_decoded(struct module *module, const struct compile_o
     if (status != ST_OK) return status;
     const char *cpu;
     uint64_t features;
-    status = optimise_target(options->target, &cpu, &features, err);
+    status = compile_resolve_target(options->target, &cpu, &features, err);
     if (status != ST_OK) return status;
     struct compile_options resolved = *options;
     resolved.target = cpu;

@@ -52,6 +52,14 @@ enum status compile_module(const uint8_t *wasm, size_t size_bytes,
                            struct error *err) must_check;
 
 /*
+ * The level a target stands for ("native": the best one all of whose features this processor has)
+ * and its features (bits of ABI_X86_FEATURES). ST_USAGE where there is no such target,
+ * ST_UNSUPPORTED where this processor is below them all.
+ */
+enum status compile_resolve_target(const char *target, const char **ret_level,
+                                   uint64_t *ret_features, struct error *err) must_check;
+
+/*
  * What, besides the module's bytes, decides the object's: compiler and LLVM version, ABI
  * fingerprint, placement, level, target (with "native" resolved to this processor's features).
  * The cache key is the digest of this and the module's digest.

@@ -1,12 +1,13 @@
 /*
  * Keeps the traps that LLVM would drop with an unused value. A load from linear memory may
  * trap, but to LLVM an ordinary load whose value is never needed is nothing at all; likewise a
- * call of a function that only reads. Making every load volatile would cost vectorisation, so
- * only the values that no store, call, branch or return depends on get a use that emits no
- * instruction: llvm.fake.use. It holds through inlining too.
+ * call of a function that only reads. Leaving every load volatile would cost vectorisation, so
+ * the lowering makes them volatile, cheap passes fold what folds, and then all those become
+ * ordinary on whose value a store, call, branch or return still depends. The result of a call
+ * that nothing depends on gets a use that emits no instruction, llvm.fake.use, which holds
+ * through inlining.
  *
- * Runs after mem2reg, so that values put into locals and never read again are seen as unused.
- * What is not covered: a value whose use LLVM folds away later (x & 0).
+ * What is not covered: a value whose use only the whole pipeline can fold away.
  */
 #include "compiler/optimise.h"
 
@@ -70,15 +71,12 @@ static bool may_trap(const struct lower_module *m, LLVMValueRef instruction) {
     }
 }
 
-static void keep(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef i) {
-    if (LLVMGetInstructionOpcode(i) == LLVMLoad) {
-        LLVMSetVolatile(i, true);
-        return;
-    }
-    LLVMPositionBuilderBefore(builder, LLVMGetNextInstruction(i)); /* a call ends no block */
-    LLVMValueRef value = i;
-    if (LLVMGetTypeKind(LLVMTypeOf(i)) == LLVMStructTypeKind)
-        value = LLVMBuildExtractValue(builder, i, 0, "");
+/* Gives the result of a call a use that emits nothing. */
+static void use_result(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef call) {
+    LLVMPositionBuilderBefore(builder, LLVMGetNextInstruction(call)); /* a call ends no block */
+    LLVMValueRef value = call;
+    if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMStructTypeKind)
+        value = LLVMBuildExtractValue(builder, call, 0, "");
     lower_intrinsic(m, builder, "llvm.fake.use", NULL, 0, &value, 1);
 }
 
@@ -90,7 +88,13 @@ void keep_traps(struct lower_module *m) {
              block = LLVMGetNextBasicBlock(block))
             for (LLVMValueRef i = LLVMGetFirstInstruction(block); i;) {
                 LLVMValueRef next = LLVMGetNextInstruction(i);
-                if (may_trap(m, i) && !is_needed(i)) keep(m, builder, i);
+                if (may_trap(m, i)) {
+                    bool needed = is_needed(i);
+                    if (LLVMGetInstructionOpcode(i) == LLVMLoad)
+                        LLVMSetVolatile(i, !needed);
+                    else if (!needed)
+                        use_result(m, builder, i);
+                }
                 i = next;
             }
     LLVMDisposeBuilder(builder);

@@ -17,6 +17,7 @@
  * ever set.
  */
 #include "compiler/lower_float.h"
+#include "compiler/lower_simd.h"
 
 static LLVMTypeRef lane_type(LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
@@ -122,17 +123,21 @@ LLVMValueRef float_demote(struct lower *f, LLVMValueRef a) {
     LLVMTypeRef to = LLVMGetTypeKind(type) == LLVMVectorTypeKind
                          ? LLVMVectorType(f->m->f32, LLVMGetVectorSize(type))
                          : f->m->f32;
+    /* LLVM 22 cannot select a canonicalize of <2 x float>: there the operand is made quiet. */
+    if (to != f->m->f32) a = float_quiet(f, a);
     LLVMValueRef demoted = LLVMBuildFPTrunc(f->builder, a, to, "");
     /* LLVM looks for a promotion through negations, selects and phis, so we do not. */
     return is_quiet(a) ? demoted : float_unary(f, "llvm.canonicalize", demoted);
 }
 
 LLVMValueRef float_less(struct lower *f, LLVMValueRef a, LLVMValueRef b) {
+    if (LLVMTypeOf(a) == f->m->v2f64 && simd_is_x86(f)) return simd_x86_less_f64(f, a, b);
     LLVMValueRef less = LLVMBuildFCmp(f->builder, LLVMRealOLT, a, b, "");
     return LLVMBuildSelect(f->builder, less, a, b, "");
 }
 
 LLVMValueRef float_greater(struct lower *f, LLVMValueRef a, LLVMValueRef b) {
+    if (LLVMTypeOf(a) == f->m->v2f64 && simd_is_x86(f)) return simd_x86_greater_f64(f, a, b);
     LLVMValueRef greater = LLVMBuildFCmp(f->builder, LLVMRealOGT, a, b, "");
     return LLVMBuildSelect(f->builder, greater, a, b, "");
 }

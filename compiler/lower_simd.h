@@ -56,5 +56,14 @@ LLVMValueRef simd_x86_swizzle(struct lower *f, LLVMValueRef a, LLVMValueRef indi
 LLVMValueRef simd_x86_multiply_add_bytes(struct lower *f, LLVMValueRef a, LLVMValueRef b);
 /* i16x8 pairs times i16x8 pairs, summed to i32: pmaddwd. */
 LLVMValueRef simd_x86_multiply_add_words(struct lower *f, LLVMValueRef a, LLVMValueRef b);
+/* i16x8: (a * b + 2^14) >> 15, wrapping: pmulhrsw. */
+LLVMValueRef simd_x86_multiply_q15(struct lower *f, LLVMValueRef a, LLVMValueRef b);
+/* float_less and float_greater of f64x2. LLVM sees min and max in compare and select of floats,
+ * but of two lanes it makes a select of integers first, as v128 is <2 x i64>. */
+LLVMValueRef simd_x86_less_f64(struct lower *f, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef simd_x86_greater_f64(struct lower *f, LLVMValueRef a, LLVMValueRef b);
+/* i32x4.trunc_sat_f32x4_s and i32x4.trunc_sat_f64x2_s_zero. */
+LLVMValueRef simd_x86_truncate_f32(struct lower *f, LLVMValueRef a);
+LLVMValueRef simd_x86_truncate_f64(struct lower *f, LLVMValueRef a);
 
 #endif

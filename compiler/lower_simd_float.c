@@ -84,6 +84,10 @@ static void truncate_f32(struct lower *f, bool is_signed) {
     LLVMBuilderRef builder = f->builder;
     LLVMTypeRef type = f->m->v4f32, to = f->m->v4i32;
     LLVMValueRef a = simd_pop(f, type);
+    if (is_signed && simd_is_x86(f)) {
+        simd_push(f, simd_x86_truncate_f32(f, a));
+        return;
+    }
     LLVMValueRef raised =
         float_greater(f, a, simd_splat_float(type, is_signed ? -0x1p31 : 0.0));
     LLVMValueRef result =
@@ -104,6 +108,10 @@ static void truncate_f64(struct lower *f, bool is_signed) {
     LLVMBuilderRef builder = f->builder;
     LLVMTypeRef type = f->m->v2f64;
     LLVMValueRef a = simd_pop(f, type);
+    if (is_signed && simd_is_x86(f)) {
+        simd_push(f, simd_x86_truncate_f64(f, a));
+        return;
+    }
     if (is_signed) {
         /* The upper limit is 0 for NaN, and cmpltpd gives the limit where a is NaN. */
         LLVMValueRef number = LLVMBuildFCmp(builder, LLVMRealORD, a, a, "");

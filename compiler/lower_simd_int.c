@@ -78,26 +78,30 @@ static void average(struct lower *f, LLVMTypeRef type) {
     simd_push(f, LLVMBuildTrunc(builder, LLVMBuildLShr(builder, sum, one, ""), type, ""));
 }
 
-/*
- * i16x8.q15mulr_sat_s: (a * b + 2^14) >> 15, saturated. Only -2^15 * -2^15 saturates: it comes
- * out as 0x8000 and must be 0x7fff. The rest is how LLVM knows pmulhrsw.
- */
-static void multiply_q15(struct lower *f) {
+static LLVMValueRef product_q15(struct lower *f, LLVMValueRef a, LLVMValueRef b) {
     LLVMBuilderRef builder = f->builder;
-    LLVMTypeRef type = f->m->v8i16;
-    LLVMValueRef a, b;
-    simd_pop_pair(f, type, &a, &b);
     LLVMValueRef product = LLVMBuildMul(builder, extended(f, a, LLVMSExt, f->m->i32),
                                         extended(f, b, LLVMSExt, f->m->i32), "");
     LLVMTypeRef wide = LLVMTypeOf(product);
-    LLVMValueRef one = simd_splat_int(wide, 1);
-    LLVMValueRef high = LLVMBuildLShr(builder, product, simd_splat_int(wide, 14), "");
-    LLVMValueRef rounded =
-        LLVMBuildLShr(builder, LLVMBuildAdd(builder, high, one, ""), one, "");
-    LLVMValueRef result = LLVMBuildTrunc(builder, rounded, type, "");
+    product = LLVMBuildAdd(builder, product, simd_splat_int(wide, 1 << 14), "");
+    product = LLVMBuildLShr(builder, product, simd_splat_int(wide, 15), "");
+    return LLVMBuildTrunc(builder, product, f->m->v8i16, "");
+}
+
+/*
+ * i16x8.q15mulr_sat_s: (a * b + 2^14) >> 15, saturated. Only -2^15 * -2^15 saturates: it comes
+ * out as 0x8000, as nothing else does, and must be 0x7fff.
+ */
+static void multiply_q15(struct lower *f) {
+    LLVMTypeRef type = f->m->v8i16;
+    LLVMValueRef a, b;
+    simd_pop_pair(f, type, &a, &b);
+    LLVMValueRef result =
+        simd_is_x86(f) ? simd_x86_multiply_q15(f, a, b) : product_q15(f, a, b);
     LLVMValueRef over =
-        LLVMBuildICmp(builder, LLVMIntEQ, result, simd_splat_int(type, 0x8000), "");
-    simd_push(f, LLVMBuildXor(builder, result, LLVMBuildSExt(builder, over, type, ""), ""));
+        LLVMBuildICmp(f->builder, LLVMIntEQ, result, simd_splat_int(type, 0x8000), "");
+    over = LLVMBuildSExt(f->builder, over, type, "");
+    simd_push(f, LLVMBuildXor(f->builder, result, over, ""));
 }
 
 /* ---- reductions to a scalar ---- */

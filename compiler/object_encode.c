@@ -152,11 +152,18 @@ static void encode_elems(struct linker *l, struct buffer *b) {
     }
 }
 
+/*
+ * Without a data count section no instruction can name a segment (spec core 5.5.16), so those
+ * that are in the image have nothing left to say. CPython's 42,000 are such.
+ */
 static void encode_datas(struct linker *l, const bool *in_image, struct buffer *b) {
     const struct module *m = l->input->module;
-    buffer_put_u32(b, m->data_count);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < m->data_count; i++) count += m->has_data_count || !in_image[i];
+    buffer_put_u32(b, count);
     for (uint32_t i = 0; i < m->data_count; i++) {
         const struct module_data *data = &m->datas[i];
+        if (in_image[i] && !m->has_data_count) continue;
         buffer_put_u8(b, (uint8_t)data->mode);
         buffer_put_u8(b, in_image[i]);
         if (data->mode == ABI_SEGMENT_ACTIVE) {

@@ -38,14 +38,21 @@ struct symbol_writer {
     uint16_t text_index; /* of .text among the sections */
 };
 
-/* Adds the string at this offset (terminated): false where an equal one is there. */
+/*
+ * Adds the string at this offset (terminated): false where an equal one is there, or where so
+ * many hash alike that someone must have made them so: those count as equal, or a module's
+ * names could make this take forever.
+ */
+#define MAX_PROBES 64u
 static bool set_add(struct symbol_writer *w, uint32_t offset) {
     const char *name = (const char *)w->strings->bytes + offset;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (const char *c = name; *c; c++) hash = (hash ^ (uint8_t)*c) * UINT64_C(0x100000001b3);
     uint32_t at = (uint32_t)(hash ^ (hash >> 32)) & w->set.mask;
-    for (; w->set.slots[at]; at = (at + 1) & w->set.mask)
+    for (unsigned probes = 0; w->set.slots[at]; at = (at + 1) & w->set.mask) {
         if (strcmp((const char *)w->strings->bytes + w->set.slots[at], name) == 0) return false;
+        if (++probes == MAX_PROBES) return false;
+    }
     w->set.slots[at] = offset;
     return true;
 }

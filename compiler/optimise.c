@@ -1,7 +1,7 @@
 /*
  * The pass list, and from IR to an ELF object in memory:
  *
- *   mem2reg -> keep_traps -> the level's pipeline -> anchors become constants -> code generator
+ *   folding -> keep_traps -> the level's pipeline -> anchors become constants -> code generator
  *
  * LLVM's errors come as strings (a pass pipeline, the verifier, the target) and end as
  * ST_INTERNAL: the IR is ours, so they are never the module's fault.
@@ -19,9 +19,16 @@
 static void init_once(void) {
     LLVMInitializeNativeTarget();
     LLVMInitializeNativeAsmPrinter();
-    /* Constant hoisting would put the bases of memory and instance block into registers; as a
-     * displacement in the instruction they cost nothing. */
-    static const char *const options[] = {"hutch", "-disable-constant-hoisting"};
+    static const char *const options[] = {
+        "hutch",
+        /* the bases of memory and instance block would go into registers; as a displacement
+         * in the instruction they cost nothing */
+        "-disable-constant-hoisting",
+        /* a load must not sink past a branch: it would trap after another trap, or not at all
+         */
+        "-instcombine-code-sinking=false",
+        "-disable-machine-sink",
+    };
     LLVMParseCommandLineOptions((int)countof(options), options, NULL);
 }
 
@@ -30,36 +37,11 @@ void optimise_init(void) {
     pthread_once(&once, init_once);
 }
 
-enum status optimise_target(const char *target, const char **ret_cpu, uint64_t *ret_features,
-                            struct error *err) {
-    static const struct {
-        const char *name;
-        uint64_t features;
-    } levels[] = {{"x86-64-v4", ABI_X86_64_V4},
-                  {"x86-64-v3", ABI_X86_64_V3},
-                  {"x86-64-v2", ABI_X86_64_V2}};
-    /* native: the best level all of whose features this processor has, so that equal machines
-     * make equal objects */
-    uint64_t here = abi_cpu_features();
-    for (size_t i = 0; i < countof(levels); i++) {
-        bool native = strcmp(target, "native") == 0 && (levels[i].features & ~here) == 0;
-        if (native || strcmp(target, levels[i].name) == 0) {
-            *ret_cpu = levels[i].name;
-            *ret_features = levels[i].features;
-            return ST_OK;
-        }
-    }
-    if (strcmp(target, "native") == 0)
-        return error_set(err, ST_UNSUPPORTED, "this processor lacks a feature of x86-64-v2");
-    return error_set(err, ST_USAGE,
-                     "unknown target '%s' (x86-64-v2, x86-64-v3, x86-64-v4 or native)", target);
-}
-
 static enum status create_machine(const struct compile_options *options,
                                   LLVMTargetMachineRef *ret, struct error *err) {
     const char *cpu;
     uint64_t features;
-    enum status status = optimise_target(options->target, &cpu, &features, err);
+    enum status status = compile_resolve_target(options->target, &cpu, &features, err);
     if (status != ST_OK) return status;
     static const char triple[] = "x86_64-unknown-linux-gnu";
     LLVMTargetRef target;
@@ -128,27 +110,36 @@ static enum status dump(struct lower_module *m, uint32_t partition, const char *
     return status;
 }
 
+/* Of a level: the passes before keep_traps, and those after. */
+struct pipeline {
+    const char *before, *after; /* after NULL: loads stay volatile, and every trap is exact */
+};
+
+/* What a use folds away to must be seen before keep_traps decides. */
+#define FOLDING "function(mem2reg,instcombine<no-verify-fixpoint>,sccp,simplifycfg)"
+
+static const struct pipeline pipelines[] = {
+    [COMPILE_FAST + 1] = {"function(mem2reg,early-cse,simplifycfg)", NULL},
+    [COMPILE_O0 + 1] = {"function(mem2reg)", NULL},
+    [COMPILE_O1 + 1] = {FOLDING, "default<O1>"},
+    [COMPILE_O2 + 1] = {FOLDING, "default<O2>"},
+    [COMPILE_O3 + 1] = {FOLDING, "default<O3>"},
+};
+
 static enum status optimise(struct lower_module *m, uint32_t partition,
                             LLVMTargetMachineRef machine, struct error *err) {
-    static const char *const pipelines[] = {
-        [COMPILE_FAST + 1] = "function(early-cse,simplifycfg)",
-        [COMPILE_O0 + 1] = NULL,
-        [COMPILE_O1 + 1] = "default<O1>",
-        [COMPILE_O2 + 1] = "default<O2>",
-        [COMPILE_O3 + 1] = "default<O3>",
-    };
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     bool vectorize = m->options->level >= COMPILE_O2;
     LLVMPassBuilderOptionsSetLoopVectorization(options, vectorize);
     LLVMPassBuilderOptionsSetSLPVectorization(options, vectorize);
     LLVMPassBuilderOptionsSetLoopUnrolling(options, vectorize);
-    const char *pipeline = pipelines[m->options->level + 1];
+    const struct pipeline *pipeline = &pipelines[m->options->level + 1];
     enum status status = verify(m, "from the lowering", err);
     if (status == ST_OK) status = dump(m, partition, "lowered", err);
-    if (status == ST_OK) status = run_passes(m, "function(mem2reg)", machine, options, err);
-    if (status == ST_OK) {
+    if (status == ST_OK) status = run_passes(m, pipeline->before, machine, options, err);
+    if (status == ST_OK && pipeline->after) {
         keep_traps(m);
-        if (pipeline) status = run_passes(m, pipeline, machine, options, err);
+        status = run_passes(m, pipeline->after, machine, options, err);
     }
     LLVMDisposePassBuilderOptions(options);
     if (status != ST_OK) return status;

@@ -8,9 +8,6 @@
 
 /* Once a process, before the first partition. */
 void optimise_init(void);
-/* CPU features (bits of ABI_X86_FEATURES) and LLVM's CPU name for options->target. */
-enum status optimise_target(const char *target, const char **ret_cpu, uint64_t *ret_features,
-                            struct error *err) must_check;
 /* Optimises and emits. *ret_object is disposed of by the caller with LLVMDisposeMemoryBuffer.
  */
 enum status optimise_and_emit(struct lower_module *m, uint32_t partition,

@@ -44,6 +44,15 @@ static bool within(uint64_t offset, uint64_t size, uint64_t limit) {
     return offset <= limit && size <= limit - offset;
 }
 
+/* true where text ends within size and can be shown to anyone. */
+static bool plain(const char *text, uint64_t size) {
+    for (uint64_t i = 0; i < size; i++) {
+        if (text[i] == 0) return true;
+        if (text[i] < 0x20 || text[i] > 0x7e) return false;
+    }
+    return false;
+}
+
 /* ---- who may run this -------------------------------------------------------------------- */
 
 static enum status check_header(struct file *f) {
@@ -105,6 +114,8 @@ static enum status read_compat(struct file *f, bool check_host) {
     c->opt_level = reader_u32(&r);
     memcpy(c->target, reader_bytes(&r, sizeof c->target), sizeof c->target);
     uint32_t zero = reader_u32(&r);
+    if (c->placement > ABI_RELOCATABLE || !plain(c->target, sizeof c->target) || zero != 0)
+        return damaged(f, "damaged section %s", abi_section_name(ABI_SECTION_COMPAT));
     if (check_host) {
         uint16_t host = abi_host_arch();
         if (c->arch != host)
@@ -119,11 +130,9 @@ static enum status read_compat(struct file *f, bool check_host) {
         uint64_t missing = c->cpu_features & ~abi_cpu_features();
         if (missing)
             return error_set(f->err, ST_INCOMPATIBLE,
-                             "compiled for %.31s, but this processor has no %s", c->target,
+                             "compiled for %s, but this processor has no %s", c->target,
                              abi_cpu_feature_name((unsigned)__builtin_ctzll(missing)));
     }
-    if (c->placement > ABI_RELOCATABLE || c->target[sizeof c->target - 1] != 0 || zero != 0)
-        return damaged(f, "damaged section %s", abi_section_name(ABI_SECTION_COMPAT));
     struct reader elf = reader_over(f->bytes + offsetof(Elf64_Ehdr, e_machine), 2);
     if (reader_u16(&elf) != c->arch)
         return damaged(f, "damaged section %s: the ELF header names another architecture",
@@ -250,6 +259,15 @@ static enum status note_section(struct file *f, const struct section_header *s) 
     } else if (strcmp(s->name, ".debug_line") == 0) {
         o->lines_offset = s->offset;
         o->lines_size = s->size;
+    } else if (strcmp(s->name, ".debug_info") == 0) {
+        o->info_offset = s->offset;
+        o->info_size = s->size;
+    } else if (strcmp(s->name, ".debug_abbrev") == 0) {
+        o->abbrev_offset = s->offset;
+        o->abbrev_size = s->size;
+    } else if (strcmp(s->name, ".debug_ranges") == 0) {
+        o->ranges_offset = s->offset;
+        o->ranges_size = s->size;
     }
     return ST_OK;
 }
@@ -289,7 +307,7 @@ static enum status read_sections(struct file *f) {
             continue;
         }
         if (s->name_offset >= names->size ||
-            !memchr(strings + s->name_offset, 0, names->size - s->name_offset))
+            !plain(strings + s->name_offset, names->size - s->name_offset))
             return damaged(f, "section %u has a damaged name", i);
         s->name = strings + s->name_offset;
         if (s->type != SHT_PROGBITS && s->type != SHT_SYMTAB && s->type != SHT_STRTAB)

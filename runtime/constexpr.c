@@ -70,7 +70,7 @@ union abi_value const_expr_value(struct instance *instance, const struct abi_con
         case ABI_CONST_I64_ADD:
         case ABI_CONST_I64_SUB:
         case ABI_CONST_I64_MUL: break;
-        default: CHECK(!"a constant expression with an unknown step");
+        default: CHECK(false && "a constant expression with an unknown step");
         }
         CHECK(depth >= 2);
         union abi_value b = stack[--depth], *a = &stack[depth - 1];

@@ -171,6 +171,6 @@ int gate_dispatch(uint64_t index, union abi_value *slots, struct abi_instance *b
         memcpy(c->detail, instance->detail, sizeof c->detail);
         return leave(c, CALL_TRAPPED, instance->trap);
     case HOST_EXIT: c->exit_code = instance->exit_code; return leave(c, CALL_EXITED, TRAP_NONE);
-    default: CHECK(!"a host function gave no result"); return 1;
+    default: CHECK(false && "a host function gave no result"); return 1;
     }
 }

@@ -33,7 +33,7 @@ enum abi_trap helper_run(struct instance *instance, uint32_t helper, union abi_v
         CHECK(a < instance->object->elem_count);
         instance->elem_dropped[a] = true;
         return TRAP_NONE;
-    default: CHECK(!"generated code calls a helper that does not exist");
+    default: CHECK(false && "generated code calls a helper that does not exist");
     }
     return TRAP_HOST;
 }

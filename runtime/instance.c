@@ -292,7 +292,7 @@ enum call_result instance_initialise(struct instance *i, struct trap_report *ret
         i->data_dropped[k] = true;
     }
     if (!o->has_start) return CALL_RETURNED;
-    union abi_value none[1];
+    union abi_value none[1] = {{0}};
     return instance_call(i, instance_func(i, o->start_function), none, ret_report);
 }
 

@@ -16,8 +16,7 @@ struct header {
 
 struct search {
     uint32_t count;
-    const uint64_t *addresses; /* ascending */
-    uint64_t *lines;
+    struct debug_target *targets; /* ascending */
 };
 
 static uint64_t uleb(struct reader *r) {
@@ -33,11 +32,12 @@ static int64_t sleb(struct reader *r) {
 
 /* A row holds from its address to the next row's. */
 static void note(const struct search *s, uint64_t from, uint64_t to, uint64_t line) {
-    if (to <= from || s->count == 0 || to <= s->addresses[0] ||
-        from > s->addresses[s->count - 1])
+    if (to <= from || s->count == 0 || to <= s->targets[0].address ||
+        from > s->targets[s->count - 1].address)
         return;
     for (uint32_t i = 0; i < s->count; i++)
-        if (s->addresses[i] >= from && s->addresses[i] < to) s->lines[i] = line;
+        if (s->targets[i].address >= from && s->targets[i].address < to)
+            s->targets[i].line = line;
 }
 
 /* The state machine's registers that matter here. */
@@ -120,13 +120,11 @@ static void unit(struct reader *r, bool wide, const struct search *s) {
     run(r, &h, s);
 }
 
-void lines_find(const struct code *code, uint32_t count, const uint64_t *addresses,
-                uint64_t *ret_lines) {
+void lines_find(const struct code *code, uint32_t count, struct debug_target *targets) {
     const struct abi_object *o = code->object;
-    for (uint32_t i = 0; i < count; i++) ret_lines[i] = 0;
     if (o->lines_size > code->file_size || o->lines_offset > code->file_size - o->lines_size)
         return;
-    const struct search s = {.count = count, .addresses = addresses, .lines = ret_lines};
+    const struct search s = {.count = count, .targets = targets};
     struct reader r = reader_over(code->file + o->lines_offset, o->lines_size);
     while (reader_left(&r) >= 4) {
         uint64_t length = reader_u32(&r);

@@ -20,60 +20,101 @@ static bool find_function(const struct abi_object *o, uint64_t offset, uint32_t 
     return false;
 }
 
-/* Gives the frames their Wasm offsets: one pass over the line table for each module. */
-static void find_lines(struct trap_report *report, const uint64_t *pcs) {
+/* The function of the module whose body begins last before this byte of the module. */
+static bool find_body(const struct abi_object *o, uint64_t wasm_offset, uint32_t *ret) {
+    uint64_t best = 0;
+    for (uint32_t i = o->imported_functions; i < o->function_count; i++) {
+        uint64_t start = o->functions[i].wasm_offset;
+        if (start == 0 || start > wasm_offset || start < best) continue;
+        best = start;
+        *ret = i;
+    }
+    return best != 0;
+}
+
+/* One return address: a frame of the machine, which may be several of the module. */
+struct place {
+    const struct code *code;
+    uint32_t function;
+    struct debug_target debug;
+};
+
+/* Fills in the debug information: one pass over the tables of each module. */
+static void find_debug(struct place *places, uint32_t count) {
     bool done[REPORT_MAX_FRAMES] = {0};
-    for (uint32_t i = 0; i < report->frame_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (done[i]) continue;
-        const struct code *code = report->frames[i].code;
-        uint64_t addresses[REPORT_MAX_FRAMES], lines[REPORT_MAX_FRAMES];
-        uint32_t which[REPORT_MAX_FRAMES], count = 0;
-        for (uint32_t k = i; k < report->frame_count; k++) {
-            if (report->frames[k].code != code) continue;
+        struct debug_target targets[REPORT_MAX_FRAMES];
+        uint32_t which[REPORT_MAX_FRAMES], found = 0;
+        for (uint32_t k = i; k < count; k++) {
+            if (places[k].code != places[i].code) continue;
             done[k] = true;
-            uint32_t at = count++; /* insertion sort */
-            for (; at > 0 && addresses[at - 1] > pcs[k]; at--) {
-                addresses[at] = addresses[at - 1];
+            uint32_t at = found++; /* insertion sort */
+            for (; at > 0 && targets[at - 1].address > places[k].debug.address; at--) {
+                targets[at] = targets[at - 1];
                 which[at] = which[at - 1];
             }
-            addresses[at] = pcs[k];
+            targets[at] = places[k].debug;
             which[at] = k;
         }
-        lines_find(code, count, addresses, lines);
-        for (uint32_t k = 0; k < count; k++) report->frames[which[k]].wasm_offset = lines[k];
+        lines_find(places[i].code, found, targets);
+        inlines_find(places[i].code, found, targets);
+        for (uint32_t k = 0; k < found; k++) places[which[k]].debug = targets[k];
     }
+}
+
+static void add_frame(struct trap_report *report, const struct code *code, uint32_t function,
+                      uint64_t wasm_offset) {
+    if (report->frame_count == REPORT_MAX_FRAMES)
+        report->frames_cut = true;
+    else
+        report->frames[report->frame_count++] =
+            (struct trap_frame){.code = code, .function = function, .wasm_offset = wasm_offset};
+}
+
+/* The frames of a place: what was inlined there, innermost first, then the function itself. */
+static void add_frames(struct trap_report *report, const struct place *p) {
+    uint64_t offset = p->debug.line;
+    for (uint32_t i = p->debug.call_count; i-- > 0;) {
+        uint32_t function;
+        if (offset && find_body(p->code->object, offset, &function))
+            add_frame(report, p->code, function, offset);
+        offset = p->debug.calls[i];
+    }
+    add_frame(report, p->code, p->function, offset);
 }
 
 static void find_frames(const struct crossing *c, struct trap_report *report) {
     struct registers regs = c->registers;
-    uint64_t pcs[REPORT_MAX_FRAMES]; /* object addresses of the instructions */
+    struct place places[REPORT_MAX_FRAMES];
+    uint32_t count = 0;
     for (uint32_t step = 0;; step++) {
         uint64_t pc = regs.pc - (regs.pc_is_return ? 1 : 0);
         const struct code *code = trap_find_code(pc);
-        if (!code) { /* where this call began; a host function of an earlier one may have made
-                        it */
-            c = c->previous;
-            if (regs.pc != (uint64_t)gate_enter_window_end || !c) break;
-            gate_saved_registers(c, &regs);
-            continue;
-        }
         uint32_t function;
-        if (find_function(code->object, pc - (uint64_t)code->text, &function)) {
-            if (report->frame_count == REPORT_MAX_FRAMES) {
+        if (code && find_function(code->object, pc - (uint64_t)code->text, &function)) {
+            if (count == REPORT_MAX_FRAMES) {
                 report->frames_cut = true;
                 break;
             }
-            pcs[report->frame_count] = pc - code->bias;
-            report->frames[report->frame_count++] =
-                (struct trap_frame){.code = code, .function = function};
+            places[count++] = (struct place){
+                .code = code, .function = function, .debug = {.address = pc - code->bias}};
         }
         if (step == MAX_STEPS) {
             report->frames_cut = true;
             break;
         }
-        if (!unwind_step(code, &regs)) break;
+        if (code) {
+            if (!unwind_step(code, &regs)) break;
+        } else {
+            /* where this call began; a host function of an earlier one may have made it */
+            c = c->previous;
+            if (regs.pc != (uint64_t)gate_enter_window_end || !c) break;
+            gate_saved_registers(c, &regs);
+        }
     }
-    find_lines(report, pcs);
+    find_debug(places, count);
+    for (uint32_t i = 0; i < count; i++) add_frames(report, &places[i]);
 }
 
 void trap_report_fill(const struct crossing *crossing, struct trap_report *ret_report) {

@@ -32,10 +32,12 @@ enum status runtime_add_code(const struct code *code, struct error *err) {
     if (!node) return error_set(err, ST_NO_MEMORY, "out of memory");
     *node = (struct code_node){.code = code, .next = codes};
     codes = node;
+    debugger_add(code);
     return ST_OK;
 }
 
 void runtime_remove_code(const struct code *code) {
+    debugger_remove(code);
     struct code_node *before = NULL;
     for (struct code_node *node = codes; node; before = node, node = node->next) {
         if (node->code != code) continue;

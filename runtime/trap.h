@@ -5,6 +5,8 @@
  *   interrupt.c   SIGALRM: timeouts and interrupts
  *   unwind.c      one step from a frame to its caller, by .eh_frame
  *   lines.c       code addresses to Wasm offsets, by .debug_line
+ *   inlines.c     code addresses to inlined calls, by .debug_info
+ *   debugger.c    mapped objects as gdb wants to know them
  *   report.c      crossing -> trap_report -> text
  */
 #ifndef HUTCH_RUNTIME_TRAP_H
@@ -40,11 +42,24 @@ void trap_interrupt_done(void);
  * stack. */
 bool unwind_step(const struct code *code, struct registers *registers);
 
-/* ---- lines.c ---- */
-/* For each of count addresses (as in the object's program headers, ascending) the line of the
- * row of .debug_line that covers it, or 0. */
-void lines_find(const struct code *code, uint32_t count, const uint64_t *addresses,
-                uint64_t *ret_lines);
+/* ---- lines.c, inlines.c ---- */
+#define DEBUG_MAX_INLINED 16
+/* An address in code and what the debug information says about it. */
+struct debug_target {
+    uint64_t address; /* as in the object's program headers */
+    uint64_t
+        line; /* of the row of .debug_line that covers it, or 0: a byte offset in the module */
+    /* inlined calls that it lies in, outermost first: the offset of each call */
+    uint32_t call_count;
+    uint64_t calls[DEBUG_MAX_INLINED];
+};
+/* Fill line and calls of count targets, ascending by address. */
+void lines_find(const struct code *code, uint32_t count, struct debug_target *targets);
+void inlines_find(const struct code *code, uint32_t count, struct debug_target *targets);
+
+/* ---- debugger.c ---- */
+void debugger_add(const struct code *code);
+void debugger_remove(const struct code *code);
 
 /* ---- report.c ---- */
 void trap_report_fill(const struct crossing *crossing, struct trap_report *ret_report);

@@ -37,6 +37,10 @@ static enum status add_stdio(struct wasi *w, const int stdio[3], struct error *e
         *d = (struct wasi_descriptor){.used = true, .host_fd = stdio[i]};
         if (stdio[i] < 0) continue; /* the number is taken, so that no file becomes stdin */
         int flags = fcntl(stdio[i], F_GETFL);
+        if (flags < 0 && errno == EBADF) { /* whoever started us had closed it */
+            d->host_fd = -1;
+            continue;
+        }
         if (flags < 0 || wasi_filetype_of_fd(stdio[i], &d->filetype) != WASI_OK)
             return error_set_errno(err, ST_IO, "standard stream %u", i);
         d->rights_base = wasi_rights_of_type(d->filetype, stdio[i]);
@@ -81,8 +85,9 @@ static enum status add_preopen(struct wasi *w, const struct wasi_preopen *preope
                                preopen->guest_path);
     if (length >= WASI_PATH_SIZE)
         return error_set(err, ST_LIMIT, "the guest's name of a directory is too long");
-    char *name = strdup(preopen->guest_path);
+    char *name = malloc(length + 1);
     if (!name) return error_set(err, ST_NO_MEMORY, "directory %s", preopen->guest_path);
+    memcpy(name, preopen->guest_path, length + 1);
     wasi_descriptor_put(w, fd,
                         &(struct wasi_descriptor){
                             .owned = true,
@@ -103,9 +108,10 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     if (status != ST_OK) return status;
     status = strings_copy(&w->env, config->envc, config->env, "environment", err);
     if (status != ST_OK) return status;
-    w->capacity = 16;
-    w->descriptors = calloc(w->capacity, sizeof *w->descriptors);
+    const uint32_t capacity = 16;
+    w->descriptors = calloc(capacity, sizeof *w->descriptors);
     if (!w->descriptors) return error_set(err, ST_NO_MEMORY, "descriptor table");
+    w->capacity = capacity;
     status = add_stdio(w, config->stdio, err);
     for (uint32_t i = 0; status == ST_OK && i < config->preopen_count; i++) {
         status = add_preopen(w, &config->preopens[i], err);

@@ -38,7 +38,7 @@ static struct guest_memory caller_memory(const struct instance *caller) {
 static enum host_result preview1_proc_exit(void *context, struct instance *caller,
                                            union abi_value *slots) {
     (void)context;
-    instance_set_exit(caller, I32(0) <= INT32_MAX ? (int)I32(0) : slots[0].i32);
+    instance_set_exit(caller, slots[0].i32);
     return HOST_EXIT;
 }
 

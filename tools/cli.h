@@ -102,17 +102,17 @@ enum status cli_write_all(int fd, const void *bytes, size_t size, struct error *
 /* ---- object_cache.c ---- */
 /* What an object is kept under. */
 struct object_key {
-    struct digest module; /* of the module's bytes */
-    struct digest name;   /* of that and the compiler's fingerprint: the file's name */
+    struct digest name; /* of the module's digest and the compiler's fingerprint */
 };
 enum status object_cache_key(const struct buffer *wasm, const struct compile_options *options,
                              struct object_key *ret_key, struct error *err) must_check;
 /* Opens the object kept under key; ST_NOT_FOUND where there is none that can be used. */
 enum status object_cache_find(const struct object_key *key, int *ret_fd,
                               struct error *err) must_check;
-/* Everything there is to check about an object before a process is given it, its digest too;
- * ret_module is the module's. ST_DAMAGED, ST_INCOMPATIBLE. */
-enum status object_file_check(int fd, struct digest *ret_module, struct error *err) must_check;
+/* Everything there is to check about an object, its digest too; check_host: also whether it can
+ * run here. ret_module is the module's digest. ST_DAMAGED, ST_INCOMPATIBLE. */
+enum status object_file_check(int fd, bool check_host, struct abi_compat *ret_compat,
+                              struct error *err) must_check;
 enum status object_cache_keep(const struct object_key *key, int object_fd,
                               struct error *err) must_check;
 

@@ -45,8 +45,8 @@ static enum status open_object(const struct cli_options *o, int *ret_fd, struct 
                          "could do, say --allow-precompiled");
     auto_fd int fd = open(o->file, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return error_set_errno(err, ST_IO, "cannot open");
-    struct digest module;
-    if ((status = object_file_check(fd, &module, err)) != ST_OK) return status;
+    struct abi_compat compat;
+    if ((status = object_file_check(fd, true, &compat, err)) != ST_OK) return status;
     *ret_fd = steal_fd(&fd);
     return ST_OK;
 }

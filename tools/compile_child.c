@@ -251,6 +251,9 @@ enum status compile_in_child(const struct buffer *wasm, const char *name,
     if (!WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
         return child_failure(wait_status, words_fd, err);
     copy_words(words_fd);
+    struct abi_compat compat; /* nothing is kept that would be refused later */
+    if (object_file_check(object_fd, false, &compat, err) != ST_OK)
+        return error_wrap(err, "what the compiler made is not sound");
     *ret_object_fd = steal_fd(&object_fd);
     return ST_OK;
 }

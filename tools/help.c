@@ -42,7 +42,7 @@ static const struct help helps[] = {
      "Options stand before FILE; everything after it belongs to the program.\n",
      "  hutch run hello.wasm one two              arguments for the program\n"
      "  hutch run --dir . app.wasm                this directory, as .\n"
-     "  hutch run --dir /srv/data::/data app.wasm /srv/data, seen as /data\n"
+     "  hutch run --dir /srv/d::/d app.wasm       /srv/d, which the program sees as /d\n"
      "  hutch run --env LANG --env DEBUG=1 app.wasm\n"
      "  hutch run --invoke add math.wasm 2 3      prints 5\n"
      "  hutch run -W max-memory-size=256M,timeout=5s app.wasm\n"
@@ -66,7 +66,7 @@ static const struct help helps[] = {
      "the same bytes.\n",
      "  hutch compile app.wasm                    makes app.hutch\n"
      "  hutch compile -O3 -o fast.hutch app.wasm\n"
-     "  hutch compile --target x86-64-v3 app.wasm for processors from about 2015 on\n",
+     "  hutch compile --target x86-64-v3 app.wasm     for processors from about 2015 on\n",
      "native uses all this processor has; the object may then not run on another. -O fast is\n"
      "for a first deployment: many times faster to compile, slower to run.\n"
      "\n"
@@ -75,14 +75,19 @@ static const struct help helps[] = {
      "at all.\n",
      'C'},
     {"inspect",
-     "Usage: hutch inspect [--json] FILE\n"
+     "Usage: hutch inspect [--json] [--functions] FILE\n"
      "\n"
      "Shows what a code object holds: what it was made from, by which compiler and for which\n"
      "processor, its imports and exports with their types, functions, memories and sections.\n"
-     "Nothing of it is run.\n",
+     "Of a module it says whether it is valid. Nothing is run.\n"
+     "\n"
+     "Options:\n"
+     "      --json       everything, as one JSON value\n"
+     "      --functions  every function: name, address, size, offset in the module\n",
      "  hutch inspect app.hutch\n"
+     "  hutch inspect --functions app.hutch\n"
      "  hutch inspect --json app.hutch\n",
-     "Exit status: 0 done, 1 where it is no sound code object, 2 a mistake on the command "
+     "Exit status: 0 done, 1 where it is not sound, 2 a mistake on the command "
      "line.\n",
      'I'},
 };
@@ -126,10 +131,6 @@ void help_print(const char *command) {
         return;
     }
     fputs(help->usage, stdout);
-    if (help->letter == 'I')
-        printf("\nOptions:\n  %-26s  %s\n  %-26s  %s\n", "    --json", "print JSON",
-               "-h, --help", "show this help");
-    else
-        print_options(help->letter);
+    if (help->letter != 'I') print_options(help->letter); /* inspect has its own */
     printf("\nExamples:\n%s\n%s", help->examples, help->notes);
 }

@@ -63,7 +63,7 @@ static enum status compile(const struct compile_options *options, struct error *
 
 int main(int argc, char **argv) {
     if (argc != 7 || fcntl(REPORT_FD_REPORT, F_GETFD) < 0) {
-        fputs("hutch-compiler is a part of hutch: use `hutch compile`\n", stderr);
+        fputs("hutch-compiler: a part of hutch; use `hutch compile`\n", stderr);
         return 2;
     }
     struct progress progress = {0};

@@ -83,9 +83,9 @@ static int outcome(const struct tenant *t, enum call_result result,
     if (result == CALL_RETURNED) return -1;
     if (result == CALL_EXITED) return report->exit_code & 0xff;
     auto_buffer struct buffer text = {0};
-    buffer_printf(&text, "hutch: run %s: the program trapped\n", t->config.name);
     trap_report_print(report, &text);
-    if (!text.failed) fwrite(text.bytes, 1, text.size, stderr);
+    buffer_put_u8(&text, 0);
+    cli_report_trap(t->config.name, text.failed ? "the program trapped" : (char *)text.bytes);
     return EXIT_TRAPPED;
 }
 
@@ -143,7 +143,9 @@ static enum status call(struct tenant *t, const struct abi_export *export, int *
         *ret_exit = outcome(t, result, &report);
         if (*ret_exit < 0) {
             *ret_exit = EXIT_DONE;
-            status = print_results(type, slots, err);
+            /* the results are printed in any case */
+            if (t->config.timeout_ns) status = runtime_set_timeout(0, err);
+            if (status == ST_OK) status = print_results(type, slots, err);
         }
     }
     free(slots);
@@ -198,7 +200,7 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
 
 int main(int argc, char **argv) {
     if (argc < 2 || !isdigit((unsigned char)argv[1][0])) {
-        fputs("hutch-tenant is a part of hutch: use `hutch run`\n", stderr);
+        fputs("hutch-tenant: a part of hutch; use `hutch run`\n", stderr);
         return EXIT_USAGE;
     }
     signal(SIGPIPE, SIG_IGN); /* the guest sees EPIPE */

@@ -7,7 +7,7 @@
 
 #include <fcntl.h>
 
-#define MODULE_FILE_MAX_BYTES (UINT64_C(1) << 30)
+#define MODULE_FILE_MAX_BYTES (UINT64_C(1) << 30) /* as module.h has it */
 
 /* true where the text begins like "(module": blanks and comments, then a parenthesis. */
 static bool looks_like_text(const uint8_t *bytes, size_t size) {
@@ -27,6 +27,10 @@ enum status module_file_read(const char *path, struct buffer *b, bool *ret_is_ob
                              struct error *err) {
     size_t start = b->size;
     enum status status = file_read(AT_FDCWD, path, MODULE_FILE_MAX_BYTES, b, err);
+    /* the message names the file already */
+    if (status == ST_IO) return error_set(err, ST_IO, "%s", strerror(err->saved_errno));
+    if (status == ST_LIMIT)
+        return error_set(err, ST_LIMIT, "larger than 1 GiB, the most a module may be");
     if (status != ST_OK) return status;
     const uint8_t *bytes = b->bytes + start;
     size_t size = b->size - start, path_length = strlen(path);

@@ -18,16 +18,6 @@
 
 #include "loader/loader.h"
 
-enum status object_cache_key(const struct buffer *wasm, const struct compile_options *options,
-                             struct object_key *ret_key, struct error *err) {
-    struct digest parts[2];
-    enum status status = compile_fingerprint(options, &parts[1], err);
-    if (status != ST_OK) return status;
-    parts[0] = digest_of(wasm->bytes, wasm->size);
-    *ret_key = (struct object_key){parts[0], digest_of(parts, sizeof parts)};
-    return ST_OK;
-}
-
 /* The cache's directory into ret_path. */
 static enum status cache_directory(char *ret_path, size_t size, struct error *err) {
     const char *own = getenv("HUTCH_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME");
@@ -86,7 +76,8 @@ static bool safe_to_trust(const struct stat *st) {
     return (st->st_uid == geteuid() || st->st_uid == 0) && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
-enum status object_file_check(int fd, struct digest *ret_module, struct error *err) {
+enum status object_file_check(int fd, bool check_host, struct abi_compat *ret_compat,
+                              struct error *err) {
     const uint8_t *bytes = NULL;
     size_t size = 0;
     enum status status = cli_map_file(fd, &bytes, &size, err);
@@ -94,20 +85,38 @@ enum status object_file_check(int fd, struct digest *ret_module, struct error *e
     if (!bytes) return error_set(err, ST_DAMAGED, "truncated code object: 0 bytes");
     auto_arena struct arena arena = {0};
     struct abi_object object;
-    status = object_read(bytes, size, true, &arena, &object, err);
+    status = object_read(bytes, size, check_host, &arena, &object, err);
     if (status == ST_OK) status = object_verify_digest(bytes, size, err);
-    if (status == ST_OK) *ret_module = object.compat.module;
+    if (status == ST_OK) *ret_compat = object.compat;
     munmap((void *)(uintptr_t)bytes, size);
     return status;
 }
 
-/* true where the file holds an object of this module that can run here. */
+static struct digest key_name(const struct digest *module, const struct digest *compiler) {
+    const struct digest parts[] = {*module, *compiler};
+    return digest_of(parts, sizeof parts);
+}
+
+enum status object_cache_key(const struct buffer *wasm, const struct compile_options *options,
+                             struct object_key *ret_key, struct error *err) {
+    struct digest compiler;
+    enum status status = compile_fingerprint(options, &compiler, err);
+    if (status != ST_OK) return status;
+    struct digest module = digest_of(wasm->bytes, wasm->size);
+    ret_key->name = key_name(&module, &compiler);
+    return ST_OK;
+}
+
+/* true where the file holds what its name says and can run here. */
 static bool usable(int fd, const struct object_key *key) {
     struct stat st;
-    struct digest module;
+    struct abi_compat compat;
     struct error err = {0};
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && safe_to_trust(&st) &&
-           object_file_check(fd, &module, &err) == ST_OK && digest_equal(&key->module, &module);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !safe_to_trust(&st) ||
+        object_file_check(fd, true, &compat, &err) != ST_OK)
+        return false;
+    struct digest name = key_name(&compat.module, &compat.compiler);
+    return digest_equal(&key->name, &name);
 }
 
 enum status object_cache_find(const struct object_key *key, int *ret_fd, struct error *err) {

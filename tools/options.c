@@ -54,7 +54,7 @@ static size_t edit_distance(const char *a, const char *b) {
 }
 
 const char *cli_near(const char *word, const char *const *names) {
-    const char *best = NULL;
+    const char *best = NULL, *begun = NULL; /* begun and not ended: --allow */
     size_t best_distance = strlen(word) / 3 + 1, length = strlen(word);
     for (; *names; names++) {
         size_t distance = edit_distance(word, *names);
@@ -62,9 +62,9 @@ const char *cli_near(const char *word, const char *const *names) {
             best = *names;
             best_distance = distance;
         }
+        if (length > 2 && !begun && strncmp(word, *names, length) == 0) begun = *names;
     }
-    /* what was begun and not ended */
-    return best;
+    return best ? best : begun;
 }
 
 static enum status unknown_option(enum cli_command command, const char *word, size_t length,

@@ -21,4 +21,7 @@ int cli_report(const char *what, const char *file, const struct error *err);
 /* "hutch: WHAT FILE: note: ..." */
 void cli_note(const char *what, const char *file, const struct error *err);
 
+/* "hutch: run FILE: " and the text of a trap's report, several lines. */
+void cli_report_trap(const char *file, const char *report);
+
 #endif

@@ -6,7 +6,7 @@
 #ifndef HUTCH_TESTS_FUZZ_FUZZ_H
 #define HUTCH_TESTS_FUZZ_FUZZ_H
 
-#include "base/base.h"
+#include "compiler/compiler.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -18,5 +18,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
  * two engines agree on every bit.
  */
 void smith_module(const uint8_t *bytes, size_t size, struct buffer *ret_module);
+/* The chance that a seed stands for, always the same. */
+#define SMITH_CHANCE_BYTES 2800u
+void smith_chance(uint64_t seed, uint8_t ret_bytes[SMITH_CHANCE_BYTES]);
+
+/*
+ * Compiles one of the smith's modules, instantiates it in this process and calls "run". The
+ * outcome as text: the result in decimal, or "trap: " and the trap's message. ST_OK also for a
+ * trap. All calls in a process must be for the same placement.
+ */
+#define OUTCOME_SIZE 96
+enum status smith_run(const uint8_t *module, size_t size, enum abi_placement placement,
+                      enum compile_level level, char ret_outcome[OUTCOME_SIZE],
+                      struct error *err) must_check;
 
 #endif

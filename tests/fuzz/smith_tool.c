@@ -9,19 +9,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define CHANCE_BYTES 2800u
-
 /* xorshift64*: the same everywhere. */
 static uint64_t next(uint64_t *state) {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;
     return *state * UINT64_C(2685821657736338717);
-}
-
-static void chance(uint64_t seed, uint8_t ret_bytes[CHANCE_BYTES]) {
-    uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    for (size_t i = 0; i < CHANCE_BYTES; i++) ret_bytes[i] = (uint8_t)(next(&state) >> 56);
 }
 
 static bool write_file(const char *path, const uint8_t *bytes, size_t size) {
@@ -46,12 +39,12 @@ static bool seeds(const char *dir, uint64_t count) {
         return false;
     }
     for (uint64_t seed = 0; seed < count; seed++) {
-        uint8_t bytes[CHANCE_BYTES];
+        uint8_t bytes[SMITH_CHANCE_BYTES];
         uint64_t state = seed + 1;
-        chance(seed, bytes);
+        smith_chance(seed, bytes);
         auto_buffer struct buffer module = {0};
-        smith_module(bytes, CHANCE_BYTES, &module);
-        bool good = write_seed(dir, "chance", seed, bytes, CHANCE_BYTES) &&
+        smith_module(bytes, SMITH_CHANCE_BYTES, &module);
+        bool good = write_seed(dir, "chance", seed, bytes, SMITH_CHANCE_BYTES) &&
                     write_seed(dir, "module", seed, module.bytes, module.size);
         size_t cut = (size_t)(next(&state) % module.size);
         good = good && write_seed(dir, "cut", seed, module.bytes, cut);
@@ -69,9 +62,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: smith SEED [FILE] | smith --seeds DIR COUNT\n");
         return 2;
     }
-    uint8_t bytes[CHANCE_BYTES];
-    chance(strtoull(argv[1], NULL, 10), bytes);
+    uint8_t bytes[SMITH_CHANCE_BYTES];
+    smith_chance(strtoull(argv[1], NULL, 10), bytes);
     auto_buffer struct buffer module = {0};
-    smith_module(bytes, CHANCE_BYTES, &module);
+    smith_module(bytes, SMITH_CHANCE_BYTES, &module);
     return !write_file(argc == 3 ? argv[2] : "/dev/stdout", module.bytes, module.size);
 }

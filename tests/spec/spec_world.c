@@ -106,9 +106,13 @@ struct definition *world_define(struct world *world, const char *name, const uin
     enum status status = compile(world, d, bytes, size, err);
     if (status == ST_OK && world->options.placement == ABI_RELOCATABLE)
         status = load(d, true, err);
-    if (status == ST_UNSUPPORTED) {
+    bool beyond = status == ST_LIMIT && world->options.placement == ABI_PINNED;
+    if (status == ST_UNSUPPORTED || beyond) {
         d->state = THING_SKIPPED;
-        feature_of(err->message, d->reason);
+        if (beyond)
+            set_reason(d->reason, "more than the pinned layout has room for");
+        else
+            feature_of(err->message, d->reason);
         keep_imports(d, bytes, size);
     } else if (status != ST_OK) {
         d->state = THING_FAILED;

@@ -6,27 +6,36 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __clang__
+#define NOCLONE
+#define FRAME_POINTER __attribute__((disable_tail_calls))
+#else
+#define NOCLONE __attribute__((noclone))
+#define FRAME_POINTER __attribute__((optimize("no-omit-frame-pointer")))
+#endif
 #define GUEST                                                                                  \
-    __attribute__((section("guest_text"), noinline, noclone, used,                             \
-                   no_sanitize("address", "undefined")))
+    NOCLONE __attribute__((section("guest_text"), noinline, used,                              \
+                           no_sanitize("address", "undefined")))
 
 typedef void (*gate_function)(uint64_t index, union abi_value *slots, struct abi_instance *);
 
 extern const char __start_guest_text[], __stop_guest_text[];
-extern const char guest_trap_divide[], guest_trap_unreachable[];
-extern const char guest_registers[], guest_after_registers[];
+void guest_trap_divide(void);
+void guest_trap_unreachable(void);
+int32_t guest_registers(struct abi_instance *, int32_t);
+int32_t guest_after_registers(uint64_t gate, union abi_value *slots, struct abi_instance *);
 
-/* Stubs and what must see registers as they are. The latter return in eax whether any of them is
- * not 0. */
+/* Stubs and what must see registers as they are. The latter return in eax whether any of them
+ * is not 0. */
 __asm__(".pushsection guest_text, \"ax\"\n"
         "guest_trap_divide: ud2\n"
         ".balign 16\n"
         "guest_trap_unreachable: ud2\n"
         ".balign 16\n"
         ".type guest_registers, @function\n"
-        "guest_registers:\n" /* the entry thunk has used some; not these */
-        "  mov %rbx, %rax\n"
-        "  or %rbp, %rax\n or %r12, %rax\n or %r13, %rax\n or %r14, %rax\n or %r15, %rax\n"
+        "guest_registers:\n" /* the entry thunk has used rbx, rax and the arguments' */
+        "  mov %rbp, %rax\n"
+        "  or %r12, %rax\n or %r13, %rax\n or %r14, %rax\n or %r15, %rax\n"
         "  or %r8, %rax\n or %r9, %rax\n or %r10, %rax\n or %r11, %rax\n"
         "guest_vectors:\n"
         ".irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
@@ -91,6 +100,21 @@ GUEST static int32_t load(struct abi_instance *instance, int32_t x) {
     return *(volatile uint8_t *)(memory(instance) + (uint32_t)x);
 }
 
+const unsigned guest_line_inner = __LINE__ + 3;
+static inline __attribute__((always_inline)) int32_t inner(struct abi_instance *instance,
+                                                           int32_t x) {
+    return *(volatile uint8_t *)(memory(instance) + (uint32_t)x);
+}
+const unsigned guest_line_middle = __LINE__ + 3;
+static inline __attribute__((always_inline)) int32_t middle(struct abi_instance *instance,
+                                                            int32_t x) {
+    return inner(instance, x) + 1;
+}
+const unsigned guest_line_outer = __LINE__ + 2;
+GUEST static int32_t outer(struct abi_instance *instance, int32_t x) {
+    return middle(instance, x) * 3;
+}
+
 GUEST static int32_t load_below(struct abi_instance *instance, int32_t x) {
     return *(volatile uint8_t *)(memory(instance) - (uint32_t)x);
 }
@@ -99,7 +123,7 @@ const unsigned guest_line_divide = __LINE__ + 4;
 GUEST static int32_t divide(struct abi_instance *instance, int32_t x) {
     (void)instance;
     if (x == 0) {
-        ((void (*)(void))guest_trap_divide)();
+        guest_trap_divide();
         __asm__ volatile("");
     }
     return 100 / x;
@@ -107,15 +131,13 @@ GUEST static int32_t divide(struct abi_instance *instance, int32_t x) {
 
 GUEST static int32_t spin(struct abi_instance *instance, int32_t x) {
     (void)instance;
-    (void)x;
-    for (;;)
-        __asm__ volatile("");
+    for (;;) __asm__ volatile("" ::"r"(x));
+    return x;
 }
 
 GUEST static int32_t chain_b(struct abi_instance *instance, int32_t x);
-const unsigned guest_line_chain_a = __LINE__ + 5;
-GUEST __attribute__((optimize("no-omit-frame-pointer"))) static int32_t
-chain_a(struct abi_instance *instance, int32_t x) {
+const unsigned guest_line_chain_a = __LINE__ + 4;
+GUEST FRAME_POINTER static int32_t chain_a(struct abi_instance *instance, int32_t x) {
     volatile uint8_t *room = __builtin_alloca((size_t)(x & 15) + 16);
     room[0] = 1;
     int32_t v = chain_b(instance, x);
@@ -134,8 +156,20 @@ GUEST static int32_t after_host(struct abi_instance *instance, int32_t x) {
     union abi_value slots[1];
     slots[0].i32 = x;
     struct abi_instance *b = block(instance);
-    return ((int32_t (*)(uint64_t, union abi_value *, struct abi_instance *))
-                guest_after_registers)(b->gate, slots, instance);
+    return guest_after_registers(b->gate, slots, instance);
+}
+
+GUEST static int32_t stop(struct abi_instance *instance, int32_t x) {
+    volatile int32_t frame[6];
+    frame[x & 3] = 1;
+    (void)instance;
+    guest_trap_unreachable();
+    __builtin_unreachable();
+}
+
+GUEST static int32_t no_return(struct abi_instance *instance, int32_t x) {
+    volatile int32_t frame = stop(instance, x);
+    return frame;
 }
 
 GUEST static int32_t read_mxcsr(struct abi_instance *instance, int32_t x) {
@@ -161,8 +195,9 @@ GUEST static int32_t grow(struct abi_instance *instance, int32_t x) {
 }
 
 GUEST static int32_t gate_deep_step(struct abi_instance *instance, int32_t x) {
-    int32_t v = grow(instance, 0);
-    return gate_deep_step(instance, x + 1) + v;
+    volatile int32_t frame = grow(instance, 0);
+    int32_t v = x == INT32_MIN ? 0 : gate_deep_step(instance, x + 1);
+    return v + frame;
 }
 
 GUEST static int32_t gate_deep(struct abi_instance *instance, int32_t x) {
@@ -172,8 +207,8 @@ GUEST static int32_t gate_deep(struct abi_instance *instance, int32_t x) {
 }
 
 GUEST static int32_t spin_host(struct abi_instance *instance, int32_t x) {
-    for (;;)
-        import_host(instance, x);
+    for (;;) import_host(instance, x);
+    return x;
 }
 
 struct mixed_results {
@@ -246,51 +281,61 @@ void guest_open(struct guest *g, enum abi_placement placement) {
     if (file == MAP_FAILED) die("mmap");
 
     const Elf64_Shdr *text = section(file, "guest_text"), *frames = section(file, ".eh_frame"),
-                     *lines = section(file, ".debug_line");
+                     *lines = section(file, ".debug_line"),
+                     *info = section(file, ".debug_info"),
+                     *abbrevs = section(file, ".debug_abbrev"),
+                     *ranges = section(file, ".debug_ranges");
     if (!text || !frames) die("sections");
     uint64_t start = (uint64_t)__start_guest_text;
     uint64_t size = (uint64_t)(__stop_guest_text - __start_guest_text);
     g->mapping_bytes = align_up(size, ABI_HOST_PAGE);
     bool pinned = placement == ABI_PINNED;
-    g->mapping = mmap(pinned ? (void *)ABI_CODE_BASE : NULL, g->mapping_bytes,
-                      PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | (pinned ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    g->mapping =
+        mmap(pinned ? (void *)ABI_CODE_BASE : NULL, g->mapping_bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | (pinned ? MAP_FIXED_NOREPLACE : 0), -1, 0);
     if (g->mapping == MAP_FAILED) die("mmap code");
     memcpy(g->mapping, __start_guest_text, size);
     if (mprotect(g->mapping, g->mapping_bytes, PROT_READ | PROT_EXEC) != 0) die("mprotect");
 
-    const void *functions[GUEST_FUNCTION_COUNT] = {
-        [GUEST_IMPORT] = import_host,
-        [GUEST_ADD_ONE] = add_one,
-        [GUEST_CALL_HOST] = call_host,
-        [GUEST_RECURSE] = recurse,
-        [GUEST_LOAD] = load,
-        [GUEST_LOAD_BELOW] = load_below,
-        [GUEST_DIVIDE] = divide,
-        [GUEST_SPIN] = spin,
-        [GUEST_CHAIN_A] = chain_a,
-        [GUEST_CHAIN_B] = chain_b,
-        [GUEST_REGISTERS] = guest_registers,
-        [GUEST_AFTER_HOST] = after_host,
-        [GUEST_MXCSR] = read_mxcsr,
-        [GUEST_WILD] = wild,
-        [GUEST_GROW] = grow,
-        [GUEST_GATE_DEEP] = gate_deep,
-        [GUEST_SPIN_HOST] = spin_host,
-        [GUEST_MIXED] = mixed,
+    const uint64_t functions[GUEST_FUNCTION_COUNT] = {
+        [GUEST_IMPORT] = (uint64_t)import_host,
+        [GUEST_ADD_ONE] = (uint64_t)add_one,
+        [GUEST_CALL_HOST] = (uint64_t)call_host,
+        [GUEST_RECURSE] = (uint64_t)recurse,
+        [GUEST_LOAD] = (uint64_t)load,
+        [GUEST_LOAD_BELOW] = (uint64_t)load_below,
+        [GUEST_DIVIDE] = (uint64_t)divide,
+        [GUEST_SPIN] = (uint64_t)spin,
+        [GUEST_CHAIN_A] = (uint64_t)chain_a,
+        [GUEST_CHAIN_B] = (uint64_t)chain_b,
+        [GUEST_REGISTERS] = (uint64_t)guest_registers,
+        [GUEST_AFTER_HOST] = (uint64_t)after_host,
+        [GUEST_MXCSR] = (uint64_t)read_mxcsr,
+        [GUEST_WILD] = (uint64_t)wild,
+        [GUEST_GROW] = (uint64_t)grow,
+        [GUEST_GATE_DEEP] = (uint64_t)gate_deep,
+        [GUEST_SPIN_HOST] = (uint64_t)spin_host,
+        [GUEST_NO_RETURN] = (uint64_t)no_return,
+        [GUEST_STOP] = (uint64_t)stop,
+        [GUEST_OUTER] = (uint64_t)outer,
+        [GUEST_MIDDLE] = start,
+        [GUEST_INNER] = start,
+        [GUEST_MIXED] = (uint64_t)mixed,
     };
     uint64_t load_bias = start - text->sh_addr;
     for (unsigned i = 0; i < GUEST_FUNCTION_COUNT; i++)
         g->functions[i] = (struct abi_function){
             .type = i == GUEST_MIXED,
-            .code_offset = (uint32_t)((uint64_t)functions[i] - start),
-            .code_size = (uint32_t)symbol_size(file, (uint64_t)functions[i] - load_bias)};
-    g->types[0] = (struct abi_type){
-        .func = {1, 1, i32_type, i32_type},
-        .entry_offset = (uint32_t)((uint64_t)entry_i_i - start)};
-    g->types[1] = (struct abi_type){
-        .func = {4, 4, mixed_params, mixed_result_types},
-        .entry_offset = (uint32_t)((uint64_t)entry_mixed - start)};
+            .code_offset = (uint32_t)(functions[i] - start),
+            .code_size = (uint32_t)symbol_size(file, functions[i] - load_bias)};
+    g->functions[GUEST_MIDDLE].code_size = g->functions[GUEST_INNER].code_size = 0;
+    g->functions[GUEST_INNER].wasm_offset = guest_line_inner - 2;
+    g->functions[GUEST_MIDDLE].wasm_offset = guest_line_middle - 2;
+    g->functions[GUEST_OUTER].wasm_offset = guest_line_outer - 1;
+    g->types[0] = (struct abi_type){.func = {1, 1, i32_type, i32_type},
+                                    .entry_offset = (uint32_t)((uint64_t)entry_i_i - start)};
+    g->types[1] = (struct abi_type){.func = {4, 4, mixed_params, mixed_result_types},
+                                    .entry_offset = (uint32_t)((uint64_t)entry_mixed - start)};
     g->stubs[0] = (struct abi_trap_stub){(uint32_t)((uint64_t)guest_trap_divide - start),
                                          TRAP_INTEGER_DIVIDE_BY_ZERO};
     g->stubs[1] = (struct abi_trap_stub){(uint32_t)((uint64_t)guest_trap_unreachable - start),
@@ -322,7 +367,13 @@ void guest_open(struct guest *g, enum abi_placement placement) {
         .eh_frame_size = frames->sh_size,
         .eh_frame_address = frames->sh_addr,
         .lines_offset = lines ? lines->sh_offset : 0,
-        .lines_size = lines ? lines->sh_size : 0};
+        .lines_size = lines ? lines->sh_size : 0,
+        .info_offset = info ? info->sh_offset : 0,
+        .info_size = info ? info->sh_size : 0,
+        .abbrev_offset = abbrevs ? abbrevs->sh_offset : 0,
+        .abbrev_size = abbrevs ? abbrevs->sh_size : 0,
+        .ranges_offset = ranges ? ranges->sh_offset : 0,
+        .ranges_size = ranges ? ranges->sh_size : 0};
     g->code = (struct code){.object = &g->object,
                             .file = file,
                             .file_size = (uint64_t)st.st_size,

@@ -106,6 +106,7 @@ static inline struct module fixture_module(void) {
         .elem_count = countof(fixture_elems),
         .datas = fixture_datas,
         .data_count = countof(fixture_datas),
+        .has_data_count = true,
         .imported_functions = 1,
         .imported_globals = 1,
     };

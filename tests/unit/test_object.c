@@ -168,6 +168,20 @@ static void deterministic(char *const *paths, const struct buffer *object) {
     EXPECT(again.size == object->size && memcmp(again.bytes, object->bytes, again.size) == 0);
 }
 
+/* Without a data count section, segments in the image leave no trace but the image. */
+static void without_data_count(char *const *paths) {
+    struct module m = fixture_module();
+    struct error err = {0};
+    auto_buffer struct buffer object = {0};
+    auto_arena struct arena arena = {0};
+    struct abi_object o = {0};
+    m.has_data_count = false;
+    EXPECT(fixture_link(&m, ABI_PINNED, paths, 3, &object, &err) == ST_OK);
+    EXPECT(object_read(object.bytes, object.size, true, &arena, &o, &err) == ST_OK);
+    EXPECT(o.data_count == 2 && o.page_run_count == 2);
+    EXPECT(o.datas && o.datas[0].mode == ABI_SEGMENT_PASSIVE && !o.datas[1].in_image);
+}
+
 static void descriptors_that_are_no_objects(void) {
     struct error err = {0};
     struct loaded *loaded = NULL;
@@ -199,6 +213,7 @@ int main(int argc, char **argv) {
                                 0644, &err) == ST_OK);
         }
     }
+    without_data_count(argv + 1);
     descriptors_that_are_no_objects();
     return test_end();
 }

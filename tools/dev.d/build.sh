@@ -1,19 +1,19 @@
 # Configure, build, format.
 # shellcheck shell=bash
 
-# Warnings are errors here: the compiler is Debian 12's, so a warning is always ours.
-build_configure() {
+build_configure() { # DIR MESON-OPTIONS...
     local dir=$1
     shift
     # shellcheck disable=SC2086
     packages_need $packages_build
     if [ ! -f "$dir/build.ninja" ]; then
-        /usr/bin/meson setup "$dir" "$root" -Dwerror=true "$@" >&2
+        /usr/bin/meson setup "$dir" "$root" "$@" >&2
     fi
 }
 
 build_all() {
-    build_configure "$build"
+    # Warnings are errors here: the compiler is Debian 12's, so a warning is always ours.
+    build_configure "$build" -Dwerror=true
     ninja -C "$build" >&2
     [ -x "$hutch" ] || die "the build left no $hutch"
 }

@@ -29,11 +29,11 @@ demo_least() { # COMMAND...: the least time of five runs, in microseconds
 
 demo_report() { # NAME WASM OBJECT COMPILE-US RUN-US WHAT START-US
     printf '\nWhat happened\n'
-    printf '  %-34s %s MiB of WebAssembly\n' "$1" "$(demo_mib "$2")"
-    printf '  %-34s %s s on %s processors\n' "compiled to native code in" "$(demo_seconds "$4")" "$(nproc)"
-    printf '  %-34s %s MiB\n' "code object" "$(demo_mib "$3")"
-    printf '  %-34s %s s\n' "ran in" "$(demo_seconds "$5")"
-    printf '  %-34s %s s\n' "$6" "$(demo_seconds "$7")"
+    printf '  %-38s %s MiB of WebAssembly\n' "$1" "$(demo_mib "$2")"
+    printf '  %-38s %s s on %s processors\n' "compiled to native code in" "$(demo_seconds "$4")" "$(nproc)"
+    printf '  %-38s %s MiB\n' "code object" "$(demo_mib "$3")"
+    printf '  %-38s %s s\n' "ran in" "$(demo_seconds "$5")"
+    printf '  %-38s %s s\n' "$6" "$(demo_seconds "$7")"
 }
 
 demo_mib() { # FILE

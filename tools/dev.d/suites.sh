@@ -57,24 +57,26 @@ command_fuzz() {
     esac
     # shellcheck disable=SC2086
     packages_need $packages_build $packages_fuzz
-    local dir=$root/build-fuzz harness name failed=0 count=0
-    CC=clang-22 build_configure "$dir" -Dfuzz=true
-    ninja -C "$dir" >&2
-    for harness in "$dir"/tests/fuzz/fuzz_*; do
-        [ -f "$harness" ] && [ -x "$harness" ] || continue
+    local dir=$root/build-fuzz harness name failed=0 count=0 targets
+    CC=clang-22 build_configure "$dir" -Dfuzz=true -Db_lundef=false \
+        -Db_sanitize=address,undefined
+    targets=$(ninja -C "$dir" -t targets all | sed -n 's/^\(tests\/fuzz\/fuzz_[a-z_]*\): .*/\1/p')
+    [ -n "$targets" ] || die "there is no fuzzer"
+    # shellcheck disable=SC2086 # a list of words
+    ninja -C "$dir" tests/fuzz/seeds $targets >&2
+    for name in $targets; do
+        harness=$dir/$name
+        name=$(basename "$name")
         count=$((count + 1))
-        name=$(basename "$harness")
+        # What it finds worth keeping stays in the first directory; the others are only read.
         mkdir -p "$dir/corpus/$name" "$dir/crashes"
-        local seeds=() seed
-        for seed in "$root/tests/fuzz/corpus/${name#fuzz_}" "$root/tests/fuzz/corpus"; do
-            [ -d "$seed" ] && seeds=("$seed") && break
-        done
+        local corpora=("$dir/corpus/$name" "$dir/tests/fuzz/seeds")
+        [ ! -d "$root/tests/fuzz/corpus/$name" ] || corpora+=("$root/tests/fuzz/corpus/$name")
         say "== $name for $seconds s"
-        "$harness" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
-            -artifact_prefix="$dir/crashes/$name-" "$dir/corpus/$name" "${seeds[@]}" ||
+        "$harness" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -max_len=8000 \
+            -print_final_stats=1 -artifact_prefix="$dir/crashes/$name-" "${corpora[@]}" ||
             failed=$((failed + 1))
     done
-    [ "$count" -gt 0 ] || die "no fuzzer was built"
     printf '%d passed, %d failed\n' "$((count - failed))" "$failed"
     [ "$failed" -eq 0 ]
 }

@@ -31,9 +31,8 @@ int import0(int a, int b);
 int import0(int a, int b) { return a * 100 + b; }
 
 void *memset(void *to, int value, size_t size);
-__attribute__((optimize("no-tree-loop-distribute-patterns"))) void *memset(void *to, int value,
-                                                                           size_t size) {
-    unsigned char *at = to;
+void *memset(void *to, int value, size_t size) {
+    volatile unsigned char *at = to; /* or the compiler calls memset here */
     for (size_t i = 0; i < size; i++) at[i] = (unsigned char)value;
     return to;
 }

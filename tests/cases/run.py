@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Hand-written cases: one .wat file each, with what to call and what to expect in its comments.
+
+    ;; flags: -W timeout=300ms            flags for every `hutch run` of the file
+    ;; invoke NAME ARGS... => RESULT      results as `hutch run --invoke` prints them, by spaces
+    ;; invoke NAME ARGS... => ok          returns nothing
+    ;; invoke NAME ARGS... => trap TEXT   ends with exit status 134 and TEXT in its report
+
+Every line runs at every level, each in a process of its own. The last line is
+"N passed, N failed".
+"""
+import argparse
+import concurrent.futures
+import pathlib
+import shlex
+import subprocess
+import sys
+import tempfile
+
+LEVELS = ["fast", "0", "1", "2", "3"]
+TRAP_STATUS = 134
+
+
+def read_case(path):
+    flags, calls = [], []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith(";; flags: "):
+            flags = shlex.split(line[len(";; flags: "):])
+        elif line.startswith(";; invoke "):
+            call, expected = line[len(";; invoke "):].split(" => ", 1)
+            calls.append((number, call.split(), expected.strip()))
+    if not calls:
+        raise SystemExit(f"{path}: no invoke line")
+    return flags, calls
+
+
+def check(hutch, wasm, level, flags, call, expected):
+    """Runs one call; returns None where it did what was expected, else what it did instead."""
+    command = [hutch, "run", "-O", level, *flags, "--invoke", call[0], str(wasm), *call[1:]]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60,
+                             stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return "still running after 60 s"
+    seen = f"status {ran.returncode}, stdout {ran.stdout!r}, stderr {ran.stderr.strip()!r}"
+    if expected.startswith("trap "):
+        good = ran.returncode == TRAP_STATUS and expected[len("trap "):] in ran.stderr
+    else:
+        results = [] if expected == "ok" else expected.split()
+        good = ran.returncode == 0 and ran.stdout.split() == results
+    return None if good else seen
+
+
+def main():
+    here = pathlib.Path(__file__).parent
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hutch", required=True)
+    parser.add_argument("--level", action="append", choices=LEVELS)
+    parser.add_argument("files", nargs="*", type=pathlib.Path)
+    options = parser.parse_args()
+    files = options.files or sorted(here.glob("*.wat"))
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as scratch, \
+            concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = []
+        for path in files:
+            wasm = pathlib.Path(scratch) / (path.stem + ".wasm")
+            subprocess.run(["wat2wasm", str(path), "-o", str(wasm)], check=True)
+            flags, calls = read_case(path)
+            for level in options.level or LEVELS:
+                for number, call, expected in calls:
+                    job = pool.submit(check, options.hutch, wasm, level, flags, call, expected)
+                    jobs.append((f"{path.name}:{number}: -O {level} {' '.join(call)}: "
+                                 f"expected {expected}", job))
+        for name, job in jobs:
+            wrong = job.result()
+            if wrong is None:
+                passed += 1
+            else:
+                failed += 1
+                print(f"FAIL {name}, got {wrong}")
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
