@@ -26,6 +26,8 @@ enum abi_placement { ABI_PINNED = 0, ABI_RELOCATABLE = 1 };
 #define ABI_INSTANCE_GUARD UINT64_C(0x10000)           /* ... of which the last 64 KiB are a guard */
 #define ABI_MEMORY_BASE UINT64_C(0x0000000040000000)   /* linear memory 0 */
 #define ABI_MEMORY_RESERVE (UINT64_C(0x200000000) + UINT64_C(0x10000)) /* 4 GiB, guard 4 GiB + 64 KiB */
+#define ABI_TABLES_BASE UINT64_C(0x0000000500000000) /* tables too large for the instance block */
+#define ABI_TABLE_SPACING UINT64_C(0x10000000) /* table i at base + i * spacing: 16 M entries */
 #define ABI_STACK_TOP UINT64_C(0x0000000400000000)     /* guest stack grows down from here */
 #define ABI_WASM_PAGE UINT64_C(65536)
 #define ABI_MEMORY32_MAX_PAGES 65536u
@@ -95,8 +97,8 @@ void functype_print(const struct functype *type, char *ret_text, size_t size);
  *   layout.type_ids   uint32_t              one for each canonical type (relocatable only)
  *   layout.memory_refs, table_refs, global_refs
  *                     uint64_t              where imported ones really lie (relocatable only)
- *   layout.entries    struct abi_table_entry[]  table contents, one table after the other
- *                     (pinned only; relocatable tables lie anywhere)
+ *   layout.entries    struct abi_table_entry[]  contents of tables that are not too large, one
+ *                     after the other (pinned only; relocatable tables lie anywhere)
  */
 struct abi_instance {
     uint64_t gate;      /* host address: void gate(uint64_t index, slots, instance) */
@@ -152,7 +154,7 @@ _Static_assert(sizeof(struct abi_func) == ABI_FUNC_SIZE, "func record");
 /* How many of each an instance has, imported and own. */
 struct abi_counts {
     uint32_t memories, tables, globals, funcs, types;
-    uint64_t table_entries; /* sum of the capacities (pinned), see abi_table_capacity */
+    uint64_t table_entries; /* of the tables in the block (pinned), see abi_table_entries */
 };
 struct abi_layout {
     uint64_t memories, tables, globals, funcs, type_ids;
@@ -162,8 +164,16 @@ struct abi_layout {
 /* Offsets for these counts. ST_LIMIT where a pinned block would not fit its 16 MiB. */
 enum status abi_layout_compute(enum abi_placement placement, const struct abi_counts *counts,
                                struct abi_layout *ret_layout, struct error *err) must_check;
-/* Entries to reserve for a pinned table of this type: its maximum, at most what is sensible. */
+/* Entries to reserve for a table of this type: its maximum, at most what ABI_TABLE_SPACING holds. */
 uint32_t abi_table_capacity(uint32_t min, bool has_max, uint32_t max, bool can_grow);
+/*
+ * Pinned: address of the entries of table `table`, given the capacities of tables 0 to `table`.
+ * Tables lie in the instance block in order, but for those that would make it too large.
+ */
+uint64_t abi_table_address(const struct abi_layout *layout, const uint32_t *capacities,
+                           uint32_t table);
+/* How many entries lie in the block: abi_counts.table_entries. */
+uint64_t abi_table_entries(const uint32_t *capacities, uint32_t table_count);
 
 /* ---- calls between guest and host -------------------------------------------------------- */
 

@@ -48,16 +48,37 @@ enum status abi_layout_compute(enum abi_placement placement, const struct abi_co
     return ST_OK;
 }
 
-/*
- * Room to grow for a table whose maximum is far off or absent: enough for programs that load
- * code piece by piece, little enough that 100 such tables still fit the block.
- */
-#define TABLE_GROWTH 8192u
-
 uint32_t abi_table_capacity(uint32_t min, bool has_max, uint32_t max, bool can_grow) {
-    if (!can_grow || (has_max && max <= min)) return min;
-    uint32_t room = has_max ? max - min : UINT32_MAX - min;
-    return min + (room < TABLE_GROWTH ? room : TABLE_GROWTH);
+    if (!can_grow) return min;
+    uint32_t room = (uint32_t)(ABI_TABLE_SPACING / ABI_TABLE_ENTRY_SIZE);
+    uint32_t wanted = has_max && max < room ? max : room;
+    return wanted < min ? min : wanted;
+}
+
+/* Entries in the block, of all tables together: 4 of its 16 MiB. */
+#define TABLES_INSIDE_MAX UINT64_C(262144)
+
+/* Whether a table lies in the block, where *inside entries of tables before it do. */
+static bool fits_inside(uint32_t capacity, uint64_t *inside) {
+    if (capacity > TABLES_INSIDE_MAX - *inside) return false;
+    *inside += capacity;
+    return true;
+}
+
+uint64_t abi_table_address(const struct abi_layout *layout, const uint32_t *capacities,
+                           uint32_t table) {
+    uint64_t inside = 0;
+    for (uint32_t i = 0; i < table; i++) fits_inside(capacities[i], &inside);
+    uint64_t before = inside;
+    if (!fits_inside(capacities[table], &inside))
+        return ABI_TABLES_BASE + table * ABI_TABLE_SPACING;
+    return ABI_INSTANCE_BASE + layout->entries + before * ABI_TABLE_ENTRY_SIZE;
+}
+
+uint64_t abi_table_entries(const uint32_t *capacities, uint32_t table_count) {
+    uint64_t inside = 0;
+    for (uint32_t i = 0; i < table_count; i++) fits_inside(capacities[i], &inside);
+    return inside;
 }
 
 /* FNV-1a: not against an attacker (a digest does that), but against mixing builds up. */
@@ -74,7 +95,7 @@ static void mix_text(uint64_t *hash, const char *text) {
 }
 
 /* Count this up where the contract changes in a way that no list or struct shows. */
-#define ABI_REVISION 1
+#define ABI_REVISION 2
 
 uint64_t abi_fingerprint(void) {
     static const uint64_t numbers[] = {
@@ -91,7 +112,9 @@ uint64_t abi_fingerprint(void) {
         ABI_WASM_PAGE,
         ABI_HOST_PAGE,
         ABI_GATE_HELPER,
-        TABLE_GROWTH,
+        ABI_TABLES_BASE,
+        ABI_TABLE_SPACING,
+        TABLES_INSIDE_MAX,
         /* structs that generated code reads */
         sizeof(struct abi_instance),
         offsetof(struct abi_instance, gate),

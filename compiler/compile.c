@@ -5,9 +5,22 @@
 #include "compiler/link.h"
 #include "compiler/partition.h"
 
+/* A few megabytes can declare billions of locals, each of which costs the lowering a little. */
+static enum status check_locals(const struct module *module, struct error *err) {
+    uint64_t total = 0;
+    for (uint32_t i = module->imported_functions; i < module->function_count; i++)
+        total += module->functions[i].local_count;
+    if (total > MODULE_MAX_TOTAL_LOCALS)
+        return error_set(err, ST_LIMIT, "the functions have %llu locals in all, more than %llu",
+                         (unsigned long long)total,
+                         (unsigned long long)MODULE_MAX_TOTAL_LOCALS);
+    return ST_OK;
+}
+
 static enum status compile_decoded(struct module *module, const struct compile_options *options,
                                    struct buffer *ret_object, struct error *err) {
     enum status status = module_validate(module, err);
+    if (status == ST_OK) status = check_locals(module, err);
     if (status != ST_OK) return status;
     const char *cpu;
     uint64_t features;

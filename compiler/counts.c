@@ -14,21 +14,25 @@ static uint32_t clamp(uint64_t entries) {
     return entries > UINT32_MAX ? UINT32_MAX : (uint32_t)entries;
 }
 
-uint32_t module_table_capacity(const struct module *module, uint32_t table) {
-    const struct abi_limits *limits = &module->tables[table].type.limits;
-    return abi_table_capacity(clamp(limits->min), limits->has_max, clamp(limits->max),
-                              !module_table_fixed(module, table));
+void module_table_capacities(const struct module *module, uint32_t *ret_capacities) {
+    for (uint32_t i = 0; i < module->table_count; i++) {
+        const struct abi_limits *limits = &module->tables[i].type.limits;
+        ret_capacities[i] =
+            abi_table_capacity(clamp(limits->min), limits->has_max, clamp(limits->max),
+                               !module_table_fixed(module, i));
+    }
 }
 
 struct abi_counts module_counts(const struct module *module) {
-    struct abi_counts counts = {
+    uint32_t capacities[MODULE_MAX_TABLES];
+    CHECK(module->table_count <= MODULE_MAX_TABLES);
+    module_table_capacities(module, capacities);
+    return (struct abi_counts){
         .memories = module->memory_count,
         .tables = module->table_count,
         .globals = module->global_count,
         .funcs = module->function_count,
         .types = module->type_count,
+        .table_entries = abi_table_entries(capacities, module->table_count),
     };
-    for (uint32_t i = 0; i < module->table_count; i++)
-        counts.table_entries += module_table_capacity(module, i);
-    return counts;
 }

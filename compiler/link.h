@@ -44,8 +44,8 @@ enum status link_objects(const struct link_input *input, struct buffer *ret_obje
 struct abi_counts module_counts(const struct module *module);
 /* true where a table's size never changes and only this module can write to it. */
 bool module_table_fixed(const struct module *module, uint32_t table);
-/* Entries to reserve for a table in a pinned instance block. */
-uint32_t module_table_capacity(const struct module *module, uint32_t table);
+/* Entries to reserve for each table; room for table_count of them. */
+void module_table_capacities(const struct module *module, uint32_t *ret_capacities);
 
 /* ---- private to the files above ---------------------------------------------------------- */
 

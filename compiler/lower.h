@@ -61,7 +61,7 @@ struct lower {
     LLVMValueRef llvm; /* the LLVM function */
     LLVMBuilderRef builder;
     LLVMBasicBlockRef entry;
-    LLVMValueRef *locals; /* allocas */
+    LLVMValueRef *locals; /* allocas, NULL until lower_local makes them */
     struct valtype *local_types;
     LLVMValueRef instance; /* the instance block's address in this function */
     LLVMValueRef memory;   /* base of memory 0 in this function, or NULL */
@@ -84,6 +84,8 @@ struct lower {
 LLVMValueRef lower_pop(struct lower *f);
 void lower_push(struct lower *f, LLVMValueRef value);
 LLVMTypeRef lower_type(struct lower_module *m, struct valtype type);
+/* The alloca of a local. */
+LLVMValueRef lower_local(struct lower *f, uint32_t index);
 
 /* ---- placement.c ---- */
 /* Address of a byte of the instance block. */

@@ -113,7 +113,13 @@ static LLVMValueRef identity_of(LLVMOpcode op, LLVMValueRef a, LLVMValueRef b,
 LLVMValueRef float_arithmetic(struct lower *f, LLVMOpcode op, LLVMValueRef a, LLVMValueRef b) {
     bool negate;
     LLVMValueRef same = identity_of(op, a, b, &negate);
-    if (same == NULL) return LLVMBuildBinOp(f->builder, op, a, b, "");
+    if (same == NULL) {
+        /* x + 0.0 is x but for -0, and LLVM may know that x is not that */
+        if (op == LLVMFAdd && constant_is(a, 0.0)) b = float_quiet(f, b);
+        if ((op == LLVMFAdd && constant_is(b, 0.0)) || (op == LLVMFSub && constant_is(b, -0.0)))
+            a = float_quiet(f, a);
+        return LLVMBuildBinOp(f->builder, op, a, b, "");
+    }
     LLVMValueRef quiet = float_quiet(f, same);
     return negate ? LLVMBuildFNeg(f->builder, quiet, "") : quiet;
 }

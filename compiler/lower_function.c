@@ -24,25 +24,32 @@ void lower_push(struct lower *f, LLVMValueRef value) {
 }
 
 static enum status make_locals(struct lower *f) {
-    uint32_t count = f->function->local_count, params = f->type->param_count;
+    uint32_t count = f->function->local_count;
     f->locals = arena_array(f->scratch, count, sizeof *f->locals);
     f->local_types = arena_array(f->scratch, count, sizeof *f->local_types);
     if (!f->locals || !f->local_types) return error_set(f->err, ST_NO_MEMORY, "out of memory");
     uint32_t next = 0;
-    for (uint32_t i = 0; i < params; i++) f->local_types[next++] = f->type->params[i];
+    for (uint32_t i = 0; i < f->type->param_count; i++)
+        f->local_types[next++] = f->type->params[i];
     for (uint32_t r = 0; r < f->function->local_run_count; r++)
         for (uint32_t i = 0; i < f->function->local_runs[r].count; i++)
             f->local_types[next++] = f->function->local_runs[r].type;
     CHECK(next == count);
-    uint32_t extra = f->instance_argument ? 1 : 0;
-    for (uint32_t i = 0; i < count; i++) {
-        LLVMTypeRef type = lower_type(f->m, f->local_types[i]);
-        f->locals[i] = LLVMBuildAlloca(f->entry_builder, type, "");
-        LLVMBuildStore(f->entry_builder,
-                       i < params ? LLVMGetParam(f->llvm, extra + i) : LLVMConstNull(type),
-                       f->locals[i]);
-    }
     return ST_OK;
+}
+
+/* Made at the first use: a module may declare far more locals than it uses. */
+LLVMValueRef lower_local(struct lower *f, uint32_t index) {
+    if (!f->locals[index]) {
+        uint32_t extra = f->instance_argument ? 1 : 0;
+        LLVMTypeRef type = lower_type(f->m, f->local_types[index]);
+        f->locals[index] = LLVMBuildAlloca(f->entry_builder, type, "");
+        LLVMBuildStore(f->entry_builder,
+                       index < f->type->param_count ? LLVMGetParam(f->llvm, extra + index)
+                                                    : LLVMConstNull(type),
+                       f->locals[index]);
+    }
+    return f->locals[index];
 }
 
 /* Lines are offsets in the module (docs/object-format.md); the scope is the function. */

@@ -92,11 +92,13 @@ bool lower_variable(struct lower *f, const struct instruction *in) {
     switch (in->opcode) {
     case OP_LOCAL_GET:
         lower_push(f, LLVMBuildLoad2(f->builder, lower_type(m, f->local_types[in->index]),
-                                     f->locals[in->index], ""));
+                                     lower_local(f, in->index), ""));
         break;
-    case OP_LOCAL_SET: LLVMBuildStore(f->builder, lower_pop(f), f->locals[in->index]); break;
+    case OP_LOCAL_SET:
+        LLVMBuildStore(f->builder, lower_pop(f), lower_local(f, in->index));
+        break;
     case OP_LOCAL_TEE:
-        LLVMBuildStore(f->builder, f->stack[f->stack_size - 1], f->locals[in->index]);
+        LLVMBuildStore(f->builder, f->stack[f->stack_size - 1], lower_local(f, in->index));
         break;
     case OP_GLOBAL_GET: emit_global_get(f, in->index); break;
     case OP_GLOBAL_SET:

@@ -24,6 +24,7 @@
 #define MODULE_MAX_PARAMS 1000u
 #define MODULE_MAX_RESULTS 1000u
 #define MODULE_MAX_LOCALS 50000u
+#define MODULE_MAX_TOTAL_LOCALS (UINT64_C(1) << 26) /* of all functions; checked when compiling */
 #define MODULE_MAX_BODY_BYTES 7654321u
 #define MODULE_MAX_NESTING 10000u /* of blocks in one function */
 #define MODULE_MAX_OPERANDS 1000000u /* on the operand stack at one time, about */

@@ -108,14 +108,16 @@ static void encode_funcs(struct linker *l, struct buffer *b) {
 
 static void encode_state(struct linker *l, struct buffer *b) {
     const struct module *m = l->input->module;
+    uint32_t capacities[MODULE_MAX_TABLES];
+    module_table_capacities(m, capacities);
     buffer_put_u32(b, m->imported_tables);
     for (uint32_t i = 0; i < m->imported_tables; i++)
-        buffer_put_u32(b, module_table_capacity(m, i));
+        buffer_put_u32(b, capacities[i]);
     buffer_put_u32(b, m->table_count - m->imported_tables);
     for (uint32_t i = m->imported_tables; i < m->table_count; i++) {
         put_table_type(b, &m->tables[i].type);
         buffer_put_u8(b, module_table_fixed(m, i));
-        buffer_put_u32(b, module_table_capacity(m, i));
+        buffer_put_u32(b, capacities[i]);
     }
     buffer_put_u32(b, m->memory_count - m->imported_memories);
     for (uint32_t i = m->imported_memories; i < m->memory_count; i++)

@@ -104,15 +104,14 @@ static void make_debug(struct lower_module *m) {
                       version);
 }
 
-/* Where each table's entries lie in a pinned instance block. */
+/* Where each table's entries lie in a pinned process. */
 static uint64_t *table_addresses(const struct module *module, const struct abi_layout *layout,
                                  struct arena *arena) {
+    uint32_t capacities[MODULE_MAX_TABLES];
     uint64_t *addresses = arena_array(arena, module->table_count, sizeof *addresses);
-    uint64_t at = ABI_INSTANCE_BASE + layout->entries;
-    for (uint32_t i = 0; addresses && i < module->table_count; i++) {
-        addresses[i] = at;
-        at += (uint64_t)module_table_capacity(module, i) * ABI_TABLE_ENTRY_SIZE;
-    }
+    module_table_capacities(module, capacities);
+    for (uint32_t i = 0; addresses && i < module->table_count; i++)
+        addresses[i] = abi_table_address(layout, capacities, i);
     return addresses;
 }
 

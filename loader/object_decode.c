@@ -313,8 +313,8 @@ static void decode_tables(struct decoder *d) {
     for (uint32_t i = 0; i < count && ok(d); i++) {
         if (capacities[i] < tables[i].limits.min)
             fail(d, "table %u: room for %u entries, less than its minimum", i, capacities[i]);
-        o->counts.table_entries += capacities[i];
     }
+    if (ok(d)) o->counts.table_entries = abi_table_entries(capacities, count);
     o->tables = tables;
     o->table_fixed = fixed;
     o->table_capacities = capacities;

@@ -109,19 +109,12 @@ enum status instance_make_memory(struct instance *i, uint32_t index,
 enum status instance_make_table(struct instance *i, uint32_t index,
                                 const struct abi_table_type *type, struct error *err) {
     struct abi_table *abi = (struct abi_table *)block_at(i, i->layout.tables) + index;
-    struct abi_table_entry *entries = NULL;
-    uint32_t capacity = 0;
-    if (i->placement == ABI_PINNED) {
-        uint64_t before = 0;
-        for (uint32_t k = 0; k < index; k++) before += i->object->table_capacities[k];
-        capacity = i->object->table_capacities[index];
-        if (before + capacity > i->object->counts.table_entries)
-            return error_set(err, ST_DAMAGED, "table %u lies outside of the instance block",
-                             index);
-        entries = (struct abi_table_entry *)block_at(i, i->layout.entries) + before;
-    }
-    enum status st = table_create(&i->own_tables[index], abi, entries, capacity, type,
-                                  i->limits.max_table_entries, err);
+    uint64_t address = 0;
+    if (i->placement == ABI_PINNED)
+        address = abi_table_address(&i->layout, i->object->table_capacities, index);
+    enum status st =
+        table_create(&i->own_tables[index], abi, address, i->object->table_capacities[index],
+                     type, i->limits.max_table_entries, err);
     if (st == ST_OK) i->tables[index] = &i->own_tables[index];
     return st;
 }

@@ -111,10 +111,10 @@ enum abi_trap memory_init(struct instance *instance, uint32_t memory, uint32_t s
                           uint64_t to, uint64_t from, uint64_t length);
 
 /* ---- table.c ---- */
-enum status table_create(struct table *table, struct abi_table *abi,
-                         struct abi_table_entry *pinned_entries, uint32_t pinned_capacity,
-                         const struct abi_table_type *type, uint32_t max_entries,
-                         struct error *err) must_check;
+/* address: of the entries (pinned), or 0 for anywhere. */
+enum status table_create(struct table *table, struct abi_table *abi, uint64_t address,
+                         uint32_t capacity, const struct abi_table_type *type,
+                         uint32_t max_entries, struct error *err) must_check;
 void table_destroy(struct table *table);
 enum abi_trap table_init(struct instance *instance, uint32_t table, uint32_t segment,
                          uint32_t to, uint32_t from, uint32_t length);

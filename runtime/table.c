@@ -1,18 +1,32 @@
 /*
  * Tables (spec core 4.2.7). How an entry is written depends on the placement and on what the
- * table holds: abi.h, struct abi_table_entry. Pinned entries lie in the instance block, as many
- * as the compiler reserved; relocatable ones lie anywhere, reserved up to the maximum, so that
- * they never move.
+ * table holds: abi.h, struct abi_table_entry. Pinned entries lie where abi_table_address says,
+ * in the instance block or in a mapping of their own; relocatable ones lie anywhere. Either way
+ * they are reserved up to the capacity, so that they never move.
  */
 #include "runtime/instance.h"
 #include "runtime/table.h"
 
 #include <sys/mman.h>
 
-enum status table_create(struct table *table, struct abi_table *abi,
-                         struct abi_table_entry *pinned_entries, uint32_t pinned_capacity,
-                         const struct abi_table_type *type, uint32_t max_entries,
-                         struct error *err) {
+/* Maps the entries of a table that is not in the instance block, at address or anywhere. */
+static enum status map_entries(struct table *table, uint64_t address, uint32_t capacity,
+                               struct error *err) {
+    uint64_t bytes = align_up((uint64_t)capacity * ABI_TABLE_ENTRY_SIZE + 1, ABI_HOST_PAGE);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *mapping = mmap((void *)address, bytes, PROT_READ | PROT_WRITE,
+                         flags | (address ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+    if (mapping == MAP_FAILED)
+        return error_set_errno(err, ST_NO_MEMORY, "cannot reserve a table of %u entries",
+                               capacity);
+    table->mapping = mapping;
+    table->mapping_bytes = bytes;
+    return ST_OK;
+}
+
+enum status table_create(struct table *table, struct abi_table *abi, uint64_t address,
+                         uint32_t capacity, const struct abi_table_type *type,
+                         uint32_t max_entries, struct error *err) {
     const struct abi_limits *limits = &type->limits;
     if (limits->is_64) return error_set(err, ST_UNSUPPORTED, "a table is 64-bit");
     if (max_entries == 0) max_entries = TABLE_DEFAULT_MAX;
@@ -23,26 +37,23 @@ enum status table_create(struct table *table, struct abi_table *abi,
     uint32_t min = (uint32_t)limits->min;
     uint32_t max =
         limits->has_max && limits->max < max_entries ? (uint32_t)limits->max : max_entries;
-    uint32_t capacity = pinned_entries ? pinned_capacity : max;
+    /* a host's or another instance's table may be larger than what the module declares */
+    if (!address && capacity < max) capacity = max;
     if (min > capacity)
         return error_set(err, ST_LIMIT, "a table begins with %u entries, room is for %u", min,
                          capacity);
+    if (capacity > max) capacity = max;
     if (max > capacity) max = capacity;
-    *table = (struct table){.abi = abi, .declared = *type};
-    uint64_t entries = (uint64_t)pinned_entries;
-    if (!pinned_entries) {
-        table->mapping_bytes =
-            align_up((uint64_t)capacity * ABI_TABLE_ENTRY_SIZE + 1, ABI_HOST_PAGE);
-        table->mapping = mmap(NULL, table->mapping_bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (table->mapping == MAP_FAILED) {
-            table->mapping = NULL;
-            table->abi = NULL;
-            return error_set_errno(err, ST_NO_MEMORY, "cannot reserve a table of %u entries",
-                                   capacity);
-        }
-        entries = (uint64_t)table->mapping;
+    *table = (struct table){0};
+    uint64_t block_end = ABI_INSTANCE_BASE + ABI_INSTANCE_SIZE;
+    if (!address || address >= block_end) {
+        enum status status = map_entries(table, address, capacity, err);
+        if (status != ST_OK) return status;
+        address = (uint64_t)table->mapping;
     }
+    table->abi = abi;
+    table->declared = *type;
+    uint64_t entries = address;
     *abi = (struct abi_table){.entries = entries,
                               .size = min,
                               .max = max,

@@ -5,6 +5,8 @@
 ;; invoke minus_zero 2141192192 => 4194304
 ;; invoke plus_negative_zero 2141192192 => 4194304
 ;; invoke from_negative_zero 2141192192 => 4194304
+;; invoke absolute_plus_zero 2141192192 => 4194304
+;; invoke absolute_minus_negative_zero 2141192192 => 4194304
 ;; invoke min_infinity 2141192192 => 4194304
 ;; invoke max_constant 2141192192 => 4194304
 ;; invoke min 2141192192 0 => 4194304
@@ -53,6 +55,10 @@
     (call $quiet (f32.add (f32.const -0) (call $f (local.get 0)))))
   (func (export "from_negative_zero") (param i32) (result i32)
     (call $quiet (f32.sub (f32.const -0) (call $f (local.get 0)))))
+  (func (export "absolute_plus_zero") (param i32) (result i32)
+    (call $quiet (f32.add (f32.abs (call $f (local.get 0))) (f32.const 0))))
+  (func (export "absolute_minus_negative_zero") (param i32) (result i32)
+    (call $quiet (f32.sub (f32.abs (call $f (local.get 0))) (f32.const -0))))
   (func (export "min_infinity") (param i32) (result i32)
     (call $quiet (f32.min (call $f (local.get 0)) (f32.const inf))))
   (func (export "max_constant") (param i32) (result i32)

@@ -469,7 +469,6 @@ def pipes_and_closed_files():
     writes = guest("writes", r"""
         #include <stdio.h>
         int main(void) { for (;;) if (puts("y") < 0) { fputs("told\n", stderr); return 7; } }""")
-    run("run", writes, "-h", seconds=0.1)
     with subprocess.Popen([HUTCH, "run", writes], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env={**os.environ, "HUTCH_CACHE_DIR": str(WORK / "cache")}) as p:
         p.stdout.readline()

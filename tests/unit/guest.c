@@ -160,9 +160,9 @@ GUEST static int32_t after_host(struct abi_instance *instance, int32_t x) {
 }
 
 GUEST static int32_t stop(struct abi_instance *instance, int32_t x) {
-    volatile int32_t frame[6];
-    frame[x & 3] = 1;
+    int32_t frame[6] = {x};
     (void)instance;
+    __asm__ volatile("" ::"r"(frame) : "memory");
     guest_trap_unreachable();
     __builtin_unreachable();
 }

@@ -182,6 +182,17 @@ static void test_traps(void) {
 
 static void test_stack(void) {
     int32_t v;
+    /* more parameters than the stack has room for */
+    enum {
+        MANY = STACK_BYTES / ABI_SLOT_SIZE
+    };
+    static struct valtype params[MANY];
+    static union abi_value slots[MANY];
+    for (unsigned i = 0; i < MANY; i++) params[i].code = ABI_I32;
+    const struct functype many = {stack_bytes / ABI_SLOT_SIZE, 1, params, params};
+    EXPECT(gate_call_guest(instance, instance_func(instance, GUEST_ADD_ONE), &many, slots,
+                           &report) == CALL_TRAPPED);
+    EXPECT(report.trap == TRAP_STACK_EXHAUSTED && report.frame_count == 0);
     for (int i = 0; i < 3; i++) {
         EXPECT(call(GUEST_RECURSE, 0, &v) == CALL_TRAPPED);
         EXPECT(report.trap == TRAP_STACK_EXHAUSTED && report.frames_cut);

@@ -54,9 +54,25 @@ static void capacities(void) {
     EXPECT(abi_table_capacity(7, true, 20, true) == 20);
     EXPECT(abi_table_capacity(7, true, 20, false) == 7);
     uint32_t open = abi_table_capacity(7, false, 0, true);
-    EXPECT(open > 1000 && open < 100000);
+    EXPECT(open == ABI_TABLE_SPACING / ABI_TABLE_ENTRY_SIZE);
     EXPECT(abi_table_capacity(7, true, UINT32_MAX, true) == open);
     EXPECT(abi_table_capacity(UINT32_MAX, false, 0, true) == UINT32_MAX);
+}
+
+/* Small tables lie in the block one after the other, large ones each at a place of their own.
+ */
+static void addresses(void) {
+    struct abi_layout l = {.entries = 0x1000};
+    uint32_t sizes[] = {10, UINT32_MAX, 5, 262144 - 15, 1, 0};
+    uint64_t block = ABI_INSTANCE_BASE + 0x1000;
+    EXPECT(abi_table_address(&l, sizes, 0) == block);
+    EXPECT(abi_table_address(&l, sizes, 1) == ABI_TABLES_BASE + ABI_TABLE_SPACING);
+    EXPECT(abi_table_address(&l, sizes, 2) == block + 160);
+    EXPECT(abi_table_address(&l, sizes, 3) == block + 240);
+    EXPECT(abi_table_address(&l, sizes, 4) == ABI_TABLES_BASE + 4 * ABI_TABLE_SPACING);
+    EXPECT(abi_table_address(&l, sizes, 5) == block + 16 * UINT64_C(262144));
+    EXPECT(abi_table_entries(sizes, 6) == 262144);
+    EXPECT(abi_table_entries(sizes, 0) == 0);
 }
 
 static void words(void) {
@@ -90,6 +106,7 @@ int main(void) {
     layouts();
     limits();
     capacities();
+    addresses();
     words();
     return test_end();
 }

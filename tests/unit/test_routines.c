@@ -134,7 +134,8 @@ static bool fill_is_right(fill_function fill, size_t to, size_t size) {
     return same;
 }
 
-static const size_t large[] = {511, 1000, 2046, 2047, 2048, 2049, 2111, 4096, 65537, 100000};
+static const size_t large[] = {511,  1000, 2047,  2048,  4095,  4096,  4097,
+                               4159, 8192, 16383, 16384, 16385, 65537, 100000};
 
 static void test_moves(const struct routines *r) {
     bool right = true;

@@ -51,6 +51,8 @@ guests_fetch() { # DIR: fetches, checks, and only then puts the files where they
 command_guests() {
     local dir kind name file digest flags
     dir=${HUTCH_GUESTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/hutch-guests}
+    # The printed line has no quoting.
+    case $dir in *[[:space:]]*) die "guests cannot lie in a path with a blank: $dir" ;; esac
     guests_complete "$dir" || guests_fetch "$dir" || return 1
     while read -r kind name file digest flags; do
         [ "$kind" = guest ] || continue
