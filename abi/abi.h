@@ -1,8 +1,9 @@
 /*
- * abi: the contract between compiled code, loader and runtime. The address map, the layout of the
- * instance block, the calls from generated code to the host, traps, and what a code object holds.
- * Nobody else writes an offset: the compiler takes them from here with offsetof, the runtime uses
- * the structs. docs/abi.md explains it, docs/object-format.md gives the bytes of the object.
+ * abi: the contract between compiled code, loader and runtime. The address map, the layout of
+ * the instance block, the calls from generated code to the host, traps, and what a code object
+ * holds. Nobody else writes an offset: the compiler takes them from here with offsetof, the
+ * runtime uses the structs. docs/abi.md explains it, docs/object-format.md gives the bytes of
+ * the object.
  *
  * Everything here is plain data; nothing allocates or fails except where a comment says so.
  */
@@ -18,17 +19,27 @@
  * RELOCATABLE: instance blocks and memories lie anywhere; generated code takes the instance
  * pointer as its first argument.
  */
-enum abi_placement { ABI_PINNED = 0, ABI_RELOCATABLE = 1 };
+enum abi_placement {
+    ABI_PINNED = 0,
+    ABI_RELOCATABLE = 1
+};
 
-#define ABI_CODE_BASE UINT64_C(0x0000000001000000)     /* the object's virtual addresses start here */
+#define ABI_CODE_BASE                                                                          \
+    UINT64_C(0x0000000001000000) /* the object's virtual addresses start here */
+#define ABI_PROFILE_BASE                                                                       \
+    UINT64_C(0x0000000037000000) /* counters of an instrumented object ... */
+#define ABI_PROFILE_SIZE UINT64_C(0x0000000008000000)  /* ... at most 128 MiB */
 #define ABI_INSTANCE_BASE UINT64_C(0x000000003f000000) /* instance block */
 #define ABI_INSTANCE_SIZE UINT64_C(0x0000000001000000) /* 16 MiB ... */
-#define ABI_INSTANCE_GUARD UINT64_C(0x10000)           /* ... of which the last 64 KiB are a guard */
-#define ABI_MEMORY_BASE UINT64_C(0x0000000040000000)   /* linear memory 0 */
-#define ABI_MEMORY_RESERVE (UINT64_C(0x200000000) + UINT64_C(0x10000)) /* 4 GiB, guard 4 GiB + 64 KiB */
-#define ABI_TABLES_BASE UINT64_C(0x0000000500000000) /* tables too large for the instance block */
-#define ABI_TABLE_SPACING UINT64_C(0x10000000) /* table i at base + i * spacing: 16 M entries */
-#define ABI_STACK_TOP UINT64_C(0x0000000400000000)     /* guest stack grows down from here */
+#define ABI_INSTANCE_GUARD UINT64_C(0x10000) /* ... of which the last 64 KiB are a guard */
+#define ABI_MEMORY_BASE UINT64_C(0x0000000040000000) /* linear memory 0 */
+#define ABI_MEMORY_RESERVE                                                                     \
+    (UINT64_C(0x200000000) + UINT64_C(0x10000)) /* 4 GiB, guard 4 GiB + 64 KiB */
+#define ABI_TABLES_BASE                                                                        \
+    UINT64_C(0x0000000500000000)               /* tables too large for the instance block */
+#define ABI_TABLE_SPACING UINT64_C(0x10000000) /* table i at base + i * spacing: 16 M entries  \
+                                                */
+#define ABI_STACK_TOP UINT64_C(0x0000000400000000) /* guest stack grows down from here */
 #define ABI_WASM_PAGE UINT64_C(65536)
 #define ABI_MEMORY32_MAX_PAGES 65536u
 #define ABI_HOST_PAGE UINT64_C(4096)
@@ -47,7 +58,8 @@ enum abi_type_code {
     ABI_REF_NULL = 0x63, /* (ref null heap): Wasm 3.0, room left */
     ABI_REF = 0x64,      /* (ref heap) */
 };
-/* A value type. heap is 0 but for ABI_REF and ABI_REF_NULL: there a type index or a heap code. */
+/* A value type. heap is 0 but for ABI_REF and ABI_REF_NULL: there a type index or a heap code.
+ */
 struct valtype {
     uint8_t code;
     uint32_t heap;
@@ -105,7 +117,8 @@ struct abi_instance {
     uint64_t guest_sp;  /* guest stack pointer while the host runs */
     uint64_t stack_low; /* lowest usable address of the guest stack */
     uint64_t host;      /* the runtime's struct instance; 0 in a snapshot */
-    uint64_t spare[4];
+    uint64_t profile;   /* address of the counters, 0 where the object has none */
+    uint64_t spare[3];
 };
 
 /* Base is fixed for the life of a memory: it is reserved whole and grows in place. */
@@ -137,9 +150,10 @@ struct abi_table_entry {
 _Static_assert(sizeof(struct abi_table_entry) == ABI_TABLE_ENTRY_SIZE, "table entry");
 
 /*
- * A function as a value: what a funcref points at. Calling an imported function loads code (and,
- * relocatable, instance) from here. Pinned: type_id is the canonical type index + 1, known to
- * the compiler. Relocatable: an id given by the runtime, equal for equal types in the process.
+ * A function as a value: what a funcref points at. Calling an imported function loads code
+ * (and, relocatable, instance) from here. Pinned: type_id is the canonical type index + 1,
+ * known to the compiler. Relocatable: an id given by the runtime, equal for equal types in the
+ * process.
  */
 struct abi_func {
     uint64_t code;
@@ -164,7 +178,8 @@ struct abi_layout {
 /* Offsets for these counts. ST_LIMIT where a pinned block would not fit its 16 MiB. */
 enum status abi_layout_compute(enum abi_placement placement, const struct abi_counts *counts,
                                struct abi_layout *ret_layout, struct error *err) must_check;
-/* Entries to reserve for a table of this type: its maximum, at most what ABI_TABLE_SPACING holds. */
+/* Entries to reserve for a table of this type: its maximum, at most what ABI_TABLE_SPACING
+ * holds. */
 uint32_t abi_table_capacity(uint32_t min, bool has_max, uint32_t max, bool can_grow);
 /*
  * Pinned: address of the entries of table `table`, given the capacities of tables 0 to `table`.
@@ -178,11 +193,11 @@ uint64_t abi_table_entries(const uint32_t *capacities, uint32_t table_count);
 /* ---- calls between guest and host -------------------------------------------------------- */
 
 /*
- * Guest to host: generated code puts arguments into slots on the guest stack and calls the gate:
- *     gate(index, slots, instance)       rdi, rsi, rdx
- * index below ABI_GATE_HELPER is an imported function, above it a helper. Results come back in
- * the slots. Each imported function has an import thunk in the object that does this with the
- * ordinary calling convention, so that imported and own functions are called alike.
+ * Guest to host: generated code puts arguments into slots on the guest stack and calls the
+ * gate: gate(index, slots, instance)       rdi, rsi, rdx index below ABI_GATE_HELPER is an
+ * imported function, above it a helper. Results come back in the slots. Each imported function
+ * has an import thunk in the object that does this with the ordinary calling convention, so
+ * that imported and own functions are called alike.
  *
  * Host to guest: each canonical function type has an entry thunk in the object:
  *     entry(slots, code, instance)       rdi, rsi, rdx
@@ -208,12 +223,17 @@ const char *abi_trap_message(enum abi_trap trap);
 
 #define ABI_OBJECT_MAGIC "HUTCHOBJ"
 #define ABI_OBJECT_VERSION 1u
-/* Of everything above: lists, structs, addresses. An object from another fingerprint is refused. */
+/* Of everything above: lists, structs, addresses. An object from another fingerprint is
+ * refused. */
 uint64_t abi_fingerprint(void);
 
-enum abi_arch { ABI_ARCH_X86_64 = 62, ABI_ARCH_AARCH64 = 183 }; /* the ELF machine numbers */
+enum abi_arch {
+    ABI_ARCH_X86_64 = 62,
+    ABI_ARCH_AARCH64 = 183
+}; /* the ELF machine numbers */
 
-/* CPU features that code may need beyond x86-64-v1. FEATURE(bit, "name as in /proc/cpuinfo"). */
+/* CPU features that code may need beyond x86-64-v1. FEATURE(bit, "name as in /proc/cpuinfo").
+ */
 /* clang-format off */
 #define ABI_X86_FEATURES(FEATURE)                                                              \
     FEATURE(0, "cx16") FEATURE(1, "lahf_lm") FEATURE(2, "popcnt") FEATURE(3, "ssse3")          \
@@ -246,14 +266,19 @@ struct abi_compat {
     uint32_t format_version;
     uint16_t arch, placement;
     uint64_t abi_fingerprint;
-    uint64_t cpu_features;   /* needed */
-    struct digest module;    /* of the Wasm bytes */
-    struct digest compiler;  /* of what the compiler is and was told: version, level, target */
+    uint64_t cpu_features;  /* needed */
+    struct digest module;   /* of the Wasm bytes */
+    struct digest compiler; /* of what the compiler is and was told: version, level, target */
     uint32_t opt_level;
     char target[32]; /* "x86-64-v3" */
 };
 
-enum abi_extern_kind { ABI_EXTERN_FUNC, ABI_EXTERN_TABLE, ABI_EXTERN_MEMORY, ABI_EXTERN_GLOBAL };
+enum abi_extern_kind {
+    ABI_EXTERN_FUNC,
+    ABI_EXTERN_TABLE,
+    ABI_EXTERN_MEMORY,
+    ABI_EXTERN_GLOBAL
+};
 const char *abi_extern_kind_name(enum abi_extern_kind kind);
 
 struct abi_limits {
@@ -276,8 +301,12 @@ enum abi_const_op {
     ABI_CONST_VALUE,      /* push value */
     ABI_CONST_GLOBAL_GET, /* push global `index` */
     ABI_CONST_REF_FUNC,   /* push reference to function `index` */
-    ABI_CONST_I32_ADD, ABI_CONST_I32_SUB, ABI_CONST_I32_MUL, /* Wasm 3.0 */
-    ABI_CONST_I64_ADD, ABI_CONST_I64_SUB, ABI_CONST_I64_MUL,
+    ABI_CONST_I32_ADD,
+    ABI_CONST_I32_SUB,
+    ABI_CONST_I32_MUL, /* Wasm 3.0 */
+    ABI_CONST_I64_ADD,
+    ABI_CONST_I64_SUB,
+    ABI_CONST_I64_MUL,
 };
 struct abi_const_step {
     enum abi_const_op op;
@@ -318,7 +347,11 @@ struct abi_global {
     struct abi_global_type type;
     struct abi_const_expr init; /* own globals only */
 };
-enum abi_segment_mode { ABI_SEGMENT_ACTIVE, ABI_SEGMENT_PASSIVE, ABI_SEGMENT_DECLARED };
+enum abi_segment_mode {
+    ABI_SEGMENT_ACTIVE,
+    ABI_SEGMENT_PASSIVE,
+    ABI_SEGMENT_DECLARED
+};
 struct abi_elem {
     enum abi_segment_mode mode;
     uint32_t table;
@@ -337,7 +370,8 @@ struct abi_data {
     const uint8_t *bytes;
     uint64_t size;
 };
-/* count pages of the file, from image page `image_page`, are guest pages from `guest_page` on. */
+/* count pages of the file, from image page `image_page`, are guest pages from `guest_page` on.
+ */
 struct abi_page_run {
     uint32_t guest_page, image_page, count; /* of 4 KiB */
 };
@@ -347,8 +381,8 @@ struct abi_trap_stub {
 };
 
 /*
- * A code object, decoded and checked, but not mapped. The loader fills it from a file; arrays lie
- * in the arena it was given; strings and segment bytes are borrowed from the file's bytes.
+ * A code object, decoded and checked, but not mapped. The loader fills it from a file; arrays
+ * lie in the arena it was given; strings and segment bytes are borrowed from the file's bytes.
  */
 struct abi_object {
     struct abi_compat compat;
@@ -382,12 +416,51 @@ struct abi_object {
     uint64_t eh_frame_offset, eh_frame_size; /* in the file; for backtraces */
     uint64_t eh_frame_address;               /* in an object mapped at ABI_CODE_BASE */
     uint64_t eh_frame_hdr_offset, eh_frame_hdr_size; /* in the file: sorted search table */
-    uint64_t eh_frame_hdr_address;           /* in an object mapped at ABI_CODE_BASE */
-    uint64_t lines_offset, lines_size;       /* .debug_line in the file; 0 where there is none */
-    uint64_t info_offset, info_size;         /* .debug_info, .debug_abbrev and .debug_ranges in */
-    uint64_t abbrev_offset, abbrev_size;     /* the file, likewise: which calls were inlined */
+    uint64_t eh_frame_hdr_address;                   /* in an object mapped at ABI_CODE_BASE */
+    uint64_t lines_offset, lines_size;   /* .debug_line in the file; 0 where there is none */
+    uint64_t info_offset, info_size;     /* .debug_info, .debug_abbrev and .debug_ranges in */
+    uint64_t abbrev_offset, abbrev_size; /* the file, likewise: which calls were inlined */
     uint64_t ranges_offset, ranges_size;
-    uint64_t names_offset, names_size;       /* .hutch.names in the file */
+    uint64_t names_offset, names_size; /* .hutch.names in the file */
+    uint64_t profile_offset,
+        profile_size; /* .hutch.profile in the file; size 0: not instrumented */
 };
+
+/* ---- profiles ---------------------------------------------------------------------------- */
+
+/*
+ * A profile (docs/profile.md) is tables that say what was counted, then the counts, then the
+ * checksum of it all. An instrumented object carries the tables of its own profile in
+ * .hutch.profile; its counters lie at struct abi_instance's profile (pinned: ABI_PROFILE_BASE):
+ * u64 for each site, then ABI_PROFILE_TARGETS struct abi_profile_target for each indirect call.
+ */
+#define ABI_PROFILE_MAGIC "HUTCHPRF"
+#define ABI_PROFILE_VERSION 1u
+#define ABI_PROFILE_TARGETS 4u
+struct abi_profile_target {
+    uint64_t value; /* address of the callee's abi_func, 0 for none */
+    uint64_t count;
+};
+
+/* What the first bytes of a profile say, and the sizes that follow from it. */
+struct abi_profile_shape {
+    uint32_t run_count; /* how many runs were added up */
+    uint32_t function_count, site_count, call_count;
+    struct digest module;   /* of the Wasm bytes; zeros after mixed merges */
+    uint64_t tables_size;   /* the counts begin there */
+    uint64_t file_size;     /* with counts and checksum */
+    uint64_t counters_size; /* in the memory of a process */
+};
+#define ABI_PROFILE_HEADER_SIZE 64u
+#define ABI_PROFILE_RUNS_OFFSET 12u
+#define ABI_PROFILE_FUNCTION_SIZE 24u /* digest[16], u32 sites, u32 indirect calls */
+#define ABI_PROFILE_SITE_SIZE 8u      /* u32 instruction, u32 arm */
+#define ABI_PROFILE_CALL_SIZE 4u      /* u32 instruction */
+#define ABI_PROFILE_CHECKSUM_SIZE 4u  /* CRC-32C of all before it, inverted */
+#define ABI_PROFILE_VALUE_SIZE 12u    /* u32 function of this table or ~0, u64 count */
+/* Reads the header alone. ST_DAMAGED where it is none, ST_INCOMPATIBLE for another version. */
+enum status abi_profile_shape(const uint8_t *bytes, uint64_t size,
+                              struct abi_profile_shape *ret_shape,
+                              struct error *err) must_check;
 
 #endif

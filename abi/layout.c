@@ -115,6 +115,11 @@ uint64_t abi_fingerprint(void) {
         ABI_TABLES_BASE,
         ABI_TABLE_SPACING,
         TABLES_INSIDE_MAX,
+        ABI_PROFILE_BASE,
+        ABI_PROFILE_SIZE,
+        ABI_PROFILE_TARGETS,
+        ABI_PROFILE_VERSION,
+        offsetof(struct abi_instance, profile),
         /* structs that generated code reads */
         sizeof(struct abi_instance),
         offsetof(struct abi_instance, gate),

@@ -3,9 +3,10 @@
  * reader for hostile bytes, a growing byte buffer, SHA-256, atomic publishing of files, and
  * the cleanup attributes.
  *
- * Ownership: whoever declares a struct owns it; nothing here keeps a pointer to a caller's memory
- * beyond the call unless the comment says so. Threads: no global state; one object, one thread.
- * Errors: a function that can fail returns enum status and fills the caller's struct error.
+ * Ownership: whoever declares a struct owns it; nothing here keeps a pointer to a caller's
+ * memory beyond the call unless the comment says so. Threads: no global state; one object, one
+ * thread. Errors: a function that can fail returns enum status and fills the caller's struct
+ * error.
  *
  *     struct error err = {0};
  *     auto_buffer struct buffer b = {0};
@@ -93,7 +94,7 @@ void cleanup_free(void *pointer_to_pointer);
 void cleanup_fd(int *fd);
 void cleanup_file(FILE **file);
 #define auto_free __attribute__((cleanup(cleanup_free)))
-#define auto_fd __attribute__((cleanup(cleanup_fd)))     /* initialise to -1 */
+#define auto_fd __attribute__((cleanup(cleanup_fd))) /* initialise to -1 */
 #define auto_file __attribute__((cleanup(cleanup_file)))
 #define auto_buffer __attribute__((cleanup(buffer_finish)))
 #define auto_arena __attribute__((cleanup(arena_finish)))
@@ -149,8 +150,9 @@ void arena_finish(struct arena *arena);
 /* ---- byte buffer ------------------------------------------------------------------------- */
 
 /*
- * Bytes that grow. Zero-initialised is empty and valid. Appending after an allocation failed does
- * nothing and leaves `failed` set, so that a writer checks once at its end (buffer_status).
+ * Bytes that grow. Zero-initialised is empty and valid. Appending after an allocation failed
+ * does nothing and leaves `failed` set, so that a writer checks once at its end
+ * (buffer_status).
  */
 struct buffer {
     uint8_t *bytes;
@@ -184,7 +186,9 @@ static inline struct reader reader_over(const void *bytes, size_t size) {
     return (struct reader){.start = p, .at = p, .end = p + size};
 }
 static inline size_t reader_left(const struct reader *r) { return (size_t)(r->end - r->at); }
-static inline size_t reader_offset(const struct reader *r) { return (size_t)(r->at - r->start); }
+static inline size_t reader_offset(const struct reader *r) {
+    return (size_t)(r->at - r->start);
+}
 uint8_t reader_u8(struct reader *r);
 uint16_t reader_u16(struct reader *r); /* little-endian */
 uint32_t reader_u32(struct reader *r);
@@ -192,8 +196,14 @@ uint64_t reader_u64(struct reader *r);
 /* size bytes, borrowed; NULL (and failed) where fewer are left. */
 const uint8_t *reader_bytes(struct reader *r, size_t size);
 
-/* LEB128 (spec core 5.2.2), strict: at most ceil(bits/7) bytes, unused bits as the sign says. */
-enum leb_result { LEB_OK, LEB_TRUNCATED, LEB_TOO_LONG, LEB_TOO_LARGE };
+/* LEB128 (spec core 5.2.2), strict: at most ceil(bits/7) bytes, unused bits as the sign says.
+ */
+enum leb_result {
+    LEB_OK,
+    LEB_TRUNCATED,
+    LEB_TOO_LONG,
+    LEB_TOO_LARGE
+};
 enum leb_result reader_leb_u32(struct reader *r, uint32_t *ret) must_check;
 enum leb_result reader_leb_u64(struct reader *r, uint64_t *ret) must_check;
 enum leb_result reader_leb_s32(struct reader *r, int32_t *ret) must_check;
@@ -212,6 +222,8 @@ struct digest {
 struct digest digest_of(const void *bytes, size_t size);
 bool digest_equal(const struct digest *a, const struct digest *b);
 void digest_hex(const struct digest *digest, char ret_hex[DIGEST_HEX_SIZE]);
+/* CRC-32C, continued from crc (~0 to begin with), not inverted at the end. */
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t size);
 
 /* ---- files ------------------------------------------------------------------------------- */
 
@@ -220,8 +232,8 @@ enum status file_read(int dir_fd, const char *path, size_t limit_bytes, struct b
                       struct error *err) must_check;
 /*
  * Publishes bytes as dir_fd/path, all or nothing: temporary name in the same directory, write,
- * fsync, rename over, fsync the directory. mode as for open(2). ST_IO with errno; nothing is left
- * behind on failure.
+ * fsync, rename over, fsync the directory. mode as for open(2). ST_IO with errno; nothing is
+ * left behind on failure.
  */
 enum status file_publish(int dir_fd, const char *path, const void *bytes, size_t size,
                          unsigned mode, struct error *err) must_check;

@@ -116,9 +116,7 @@ void buffer_put_zero(struct buffer *b, size_t size) {
     if (at && size) memset(at, 0, size);
 }
 
-void buffer_put_u8(struct buffer *b, uint8_t v) {
-    buffer_put(b, &v, 1);
-}
+void buffer_put_u8(struct buffer *b, uint8_t v) { buffer_put(b, &v, 1); }
 
 void buffer_put_u16(struct buffer *b, uint16_t v) {
     uint8_t bytes[2] = {(uint8_t)v, (uint8_t)(v >> 8)};
@@ -127,15 +125,13 @@ void buffer_put_u16(struct buffer *b, uint16_t v) {
 
 void buffer_put_u32(struct buffer *b, uint32_t v) {
     uint8_t bytes[4];
-    for (int i = 0; i < 4; i++)
-        bytes[i] = (uint8_t)(v >> (8 * i));
+    for (int i = 0; i < 4; i++) bytes[i] = (uint8_t)(v >> (8 * i));
     buffer_put(b, bytes, sizeof bytes);
 }
 
 void buffer_put_u64(struct buffer *b, uint64_t v) {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(v >> (8 * i));
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(v >> (8 * i));
     buffer_put(b, bytes, sizeof bytes);
 }
 

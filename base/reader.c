@@ -23,20 +23,13 @@ static uint64_t read_le(struct reader *r, unsigned size) {
     const uint8_t *p = reader_bytes(r, size);
     uint64_t v = 0;
     if (p)
-        for (unsigned i = 0; i < size; i++)
-            v |= (uint64_t)p[i] << (8 * i);
+        for (unsigned i = 0; i < size; i++) v |= (uint64_t)p[i] << (8 * i);
     return v;
 }
 
-uint16_t reader_u16(struct reader *r) {
-    return (uint16_t)read_le(r, 2);
-}
-uint32_t reader_u32(struct reader *r) {
-    return (uint32_t)read_le(r, 4);
-}
-uint64_t reader_u64(struct reader *r) {
-    return read_le(r, 8);
-}
+uint16_t reader_u16(struct reader *r) { return (uint16_t)read_le(r, 2); }
+uint32_t reader_u32(struct reader *r) { return (uint32_t)read_le(r, 4); }
+uint64_t reader_u64(struct reader *r) { return read_le(r, 8); }
 
 /*
  * Unsigned LEB128 of at most `bits` bits. The last byte that may exist holds bits % 7 bits (or

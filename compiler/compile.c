@@ -4,6 +4,7 @@
 #include "compiler/compiler.h"
 #include "compiler/link.h"
 #include "compiler/partition.h"
+#include "compiler/profile.h"
 
 /* A few megabytes can declare billions of locals, each of which costs the lowering a little. */
 static enum status check_locals(const struct module *module, struct error *err) {
@@ -14,6 +15,25 @@ static enum status check_locals(const struct module *module, struct error *err) 
         return error_set(err, ST_LIMIT, "the functions have %llu locals in all, more than %llu",
                          (unsigned long long)total,
                          (unsigned long long)MODULE_MAX_TOTAL_LOCALS);
+    return ST_OK;
+}
+
+/* The profile's part of it: what to count, or what was counted. */
+static enum status plan_profile(struct module *module, const struct compile_options *options,
+                                struct arena *arena, struct profile_plan *plan,
+                                struct error *err) {
+    if (!options->profile_generate && !options->profile_size) return ST_OK;
+    enum status status = profile_plan(module, options, arena, plan, err);
+    if (status != ST_OK) return error_wrap(err, "profile");
+    uint32_t all = plan->own.function_count;
+    char text[160] = "";
+    if (plan->known && plan->known_count == 0)
+        snprintf(text, sizeof text, "the profile is of another program: not used");
+    else if (plan->known && plan->stale_count)
+        snprintf(text, sizeof text, "the profile does not know %u of %u functions",
+                 plan->stale_count, all);
+    if (text[0] && options->note) options->note(options->note_context, text);
+    if (plan->generate || plan->known_count) module->profile = plan;
     return ST_OK;
 }
 
@@ -30,12 +50,20 @@ static enum status compile_decoded(struct module *module, const struct compile_o
     resolved.target = cpu;
 
     auto_arena struct arena arena = {0};
+    struct profile_plan profile;
+    status = plan_profile(module, options, &arena, &profile, err);
+    if (status != ST_OK) return status;
     struct partitions partitions;
     status = partitions_plan(module, &arena, &partitions, err);
     if (status != ST_OK) return status;
     status = partitions_compile(module, &resolved, &partitions, err);
     struct link_object *objects = arena_array(&arena, partitions.count, sizeof *objects);
     if (status == ST_OK && !objects) status = error_set(err, ST_NO_MEMORY, "out of memory");
+    auto_buffer struct buffer tables = {0};
+    if (status == ST_OK && module->profile && module->profile->generate) {
+        profile_write_tables(&module->profile->own, &tables);
+        status = buffer_status(&tables, err);
+    }
     if (status == ST_OK) {
         for (uint32_t i = 0; i < partitions.count; i++) {
             LLVMMemoryBufferRef object = partitions.items[i].object;
@@ -44,6 +72,7 @@ static enum status compile_decoded(struct module *module, const struct compile_o
         }
         struct link_input input = {.module = module,
                                    .options = &resolved,
+                                   .profile = tables.size ? &tables : NULL,
                                    .cpu_features = features,
                                    .objects = objects,
                                    .object_count = partitions.count};

@@ -1,13 +1,15 @@
 /*
  * compiler: WebAssembly bytes to a native code object.
  *
- *     wasm bytes -> decode -> validate -> LLVM IR -> optimise -> ELF objects -> link -> code object
- *     decode.c      validate.c  lower_*.c  optimise.c            partition.c    link.c, object_write.c
+ *     wasm bytes -> decode -> validate -> LLVM IR -> optimise -> ELF objects -> link -> code
+ * object decode.c      validate.c  lower_*.c  optimise.c            partition.c    link.c,
+ * object_write.c
  *
  * The same bytes, options and compiler give the same object, whatever `jobs` is. The compiler
- * keeps no state between calls; calls in one process run one after the other (LLVM's command line
- * options are global), each with its own threads inside. Hostile modules end in an error with
- * status ST_MALFORMED, ST_INVALID, ST_UNSUPPORTED or ST_LIMIT and the offset in the module.
+ * keeps no state between calls; calls in one process run one after the other (LLVM's command
+ * line options are global), each with its own threads inside. Hostile modules end in an error
+ * with status ST_MALFORMED, ST_INVALID, ST_UNSUPPORTED or ST_LIMIT and the offset in the
+ * module.
  *
  *     struct compile_options options = compile_defaults();
  *     auto_buffer struct buffer object = {0};
@@ -28,15 +30,21 @@ enum compile_level {
 };
 
 /* Steps of a compilation, for a progress line. done and total count functions. */
-typedef void (*compile_progress)(void *context, const char *step, uint32_t done, uint32_t total);
+typedef void (*compile_progress)(void *context, const char *step, uint32_t done,
+                                 uint32_t total);
 
 struct compile_options {
     enum abi_placement placement;
     enum compile_level level;
-    const char *target;    /* "x86-64-v2", "x86-64-v3", "x86-64-v4", "native" */
-    unsigned jobs;         /* threads; 0: one for each processor */
-    bool debug_lines;      /* line tables that map code to Wasm offsets */
-    const char *dump_dir;  /* where to leave the IR of each partition, or NULL */
+    const char *target;     /* "x86-64-v2", "x86-64-v3", "x86-64-v4", "native" */
+    unsigned jobs;          /* threads; 0: one for each processor */
+    bool debug_lines;       /* line tables that map code to Wasm offsets */
+    bool profile_generate;  /* put counters into the code: docs/profile.md */
+    const uint8_t *profile; /* the bytes of a profile to compile by, borrowed; or NULL */
+    size_t profile_size;
+    void (*note)(void *context, const char *text); /* something worth saying; may be NULL */
+    void *note_context;
+    const char *dump_dir;      /* where to leave the IR of each partition, or NULL */
     compile_progress progress; /* may be NULL; called from several threads, one at a time */
     void *progress_context;
 };
@@ -52,8 +60,8 @@ enum status compile_module(const uint8_t *wasm, size_t size_bytes,
                            struct error *err) must_check;
 
 /*
- * The level a target stands for ("native": the best one all of whose features this processor has)
- * and its features (bits of ABI_X86_FEATURES). ST_USAGE where there is no such target,
+ * The level a target stands for ("native": the best one all of whose features this processor
+ * has) and its features (bits of ABI_X86_FEATURES). ST_USAGE where there is no such target,
  * ST_UNSUPPORTED where this processor is below them all.
  */
 enum status compile_resolve_target(const char *target, const char **ret_level,

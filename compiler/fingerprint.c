@@ -56,6 +56,13 @@ enum status compile_fingerprint(const struct compile_options *options,
                   (unsigned long long)abi_fingerprint(), (int)options->placement,
                   (int)options->level, target, (unsigned long long)features,
                   options->debug_lines);
+    if (options->profile_generate) buffer_printf(&text, "counters\n");
+    if (options->profile_size) {
+        struct digest profile = digest_of(options->profile, options->profile_size);
+        char hex[DIGEST_HEX_SIZE];
+        digest_hex(&profile, hex);
+        buffer_printf(&text, "profile %s\n", hex);
+    }
     if (buffer_status(&text, err) != ST_OK) return ST_NO_MEMORY;
     *ret_fingerprint = digest_of(text.bytes, text.size);
     return ST_OK;

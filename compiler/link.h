@@ -12,9 +12,9 @@
  * Symbols of the inputs, global and each defined in one of them:
  *   f<N>        body of function N         import<N>  import thunk of imported function N
  *   entry<T>    entry thunk of type T      trap<K>    stub of trap kind K (enum abi_trap)
- * Other global symbols (memcpy, memmove, memset) are resolved by name. Broken promises of the code
- * generator end in ST_INTERNAL that names section and symbol: undefined or doubled symbols, data that
- * is not constant, absolute relocations in loaded sections.
+ * Other global symbols (memcpy, memmove, memset) are resolved by name. Broken promises of the
+ * code generator end in ST_INTERNAL that names section and symbol: undefined or doubled
+ * symbols, data that is not constant, absolute relocations in loaded sections.
  */
 #ifndef HUTCH_COMPILER_LINK_H
 #define HUTCH_COMPILER_LINK_H
@@ -28,7 +28,8 @@ struct link_object {
 struct link_input {
     const struct module *module; /* decoded and validated */
     const struct compile_options *options;
-    uint64_t cpu_features; /* what the code needs, bits of ABI_X86_FEATURES */
+    const struct buffer *profile;      /* tables of an instrumented object, or NULL */
+    uint64_t cpu_features;             /* what the code needs, bits of ABI_X86_FEATURES */
     const struct link_object *objects; /* borrowed for the call */
     uint32_t object_count;
 };
@@ -53,10 +54,10 @@ void module_table_capacities(const struct module *module, uint32_t *ret_capaciti
 struct out_section {
     const char *name;
     struct buffer bytes;
-    uint32_t type;        /* SHT_... */
-    uint64_t flags;       /* SHF_... */
+    uint32_t type;  /* SHT_... */
+    uint64_t flags; /* SHF_... */
     uint64_t align, entry_size;
-    uint32_t link, info;  /* section indices, for .symtab */
+    uint32_t link, info; /* section indices, for .symtab */
     bool loaded;
     uint64_t offset, address; /* by object_layout; address 0 where not loaded */
 };
@@ -115,11 +116,11 @@ struct relocation {
     uint32_t type;       /* R_..., of the architecture */
     const char *section; /* names for messages */
     const char *symbol;
-    bool loaded;         /* of the section patched */
-    uint8_t *bytes;      /* the section's contents, and the place in them */
+    bool loaded;    /* of the section patched */
+    uint8_t *bytes; /* the section's contents, and the place in them */
     uint64_t size, at;
-    uint64_t place;      /* address of the patched bytes, P */
-    uint64_t value;      /* address of the symbol, S (offset in the section where not loaded) */
+    uint64_t place; /* address of the patched bytes, P */
+    uint64_t value; /* address of the symbol, S (offset in the section where not loaded) */
     int64_t addend;
 };
 /* relocate_ARCH.c */
@@ -134,14 +135,14 @@ enum status eh_frame_close(struct linker *l) must_check;
 enum status eh_frame_search_table(struct linker *l) must_check;
 
 /* object_image.c */
-struct image {
+struct memory_image {
     struct buffer pages; /* whole host pages */
     struct abi_page_run *runs;
     uint32_t run_count;
     bool *in_image; /* for each data segment */
 };
-enum status image_build(const struct module *module, struct arena *arena,
-                        struct image *ret_image, struct error *err) must_check;
+enum status memory_image_build(const struct module *module, struct arena *arena,
+                               struct memory_image *ret_image, struct error *err) must_check;
 
 /* object_encode.c: fills OUT_METADATA + everything, and OUT_IMAGE. */
 enum status object_encode(struct linker *l) must_check;

@@ -10,9 +10,9 @@
  *   lower_variable.c   locals, globals, references, tables
  *   lower_numeric.c    integers, floats, conversions
  *   lower_simd.c       v128
- *   placement.c        where a field of the instance block and the base of a memory lie; the only
- *                      file that differs between pinned and relocatable placement
- *   trap_stub.c        conditional traps
+ *   placement.c        where a field of the instance block and the base of a memory lie; the
+ * only file that differs between pinned and relocatable placement trap_stub.c conditional traps
+ *   lower_profile.c    counters, and weights from a profile
  */
 #ifndef HUTCH_COMPILER_LOWER_H
 #define HUTCH_COMPILER_LOWER_H
@@ -63,18 +63,22 @@ struct lower {
     LLVMBasicBlockRef entry;
     LLVMValueRef *locals; /* allocas, NULL until lower_local makes them */
     struct valtype *local_types;
-    LLVMValueRef instance; /* the instance block's address in this function */
-    LLVMValueRef memory;   /* base of memory 0 in this function, or NULL */
+    LLVMValueRef instance;          /* the instance block's address in this function */
+    LLVMValueRef memory;            /* base of memory 0 in this function, or NULL */
     LLVMValueRef instance_argument; /* relocatable: the first argument */
     LLVMMetadataRef di_subprogram;
-    LLVMBuilderRef entry_builder;  /* at the end of the entry block, which is closed last */
-    LLVMValueRef helper_slots;     /* alloca for calls of helpers, or NULL */
+    LLVMBuilderRef entry_builder; /* at the end of the entry block, which is closed last */
+    LLVMValueRef helper_slots;    /* alloca for calls of helpers, or NULL */
 
     LLVMValueRef *stack;
     uint32_t stack_size, stack_capacity;
     struct lower_block *blocks;
     uint32_t block_count, block_capacity;
-    bool unreachable; /* code up to the end of the block is dead and not lowered */
+    const struct profile_function *profile; /* with counters or counts, or NULL */
+    bool counting;                          /* counters: lower_profile.c */
+    uint32_t instruction;                   /* number of the one being lowered */
+    LLVMValueRef profile_base;              /* relocatable: address of the counters, or NULL */
+    bool unreachable;    /* code up to the end of the block is dead and not lowered */
     uint32_t dead_depth; /* blocks opened in dead code */
     struct arena *scratch;
     struct error *err;
@@ -97,6 +101,8 @@ LLVMValueRef place_memory(struct lower *f, uint32_t memory);
 LLVMValueRef place_table(struct lower *f, uint32_t table);
 LLVMValueRef place_global(struct lower *f, uint32_t global);
 LLVMValueRef place_func(struct lower *f, uint32_t function);
+/* Address of a byte of the counters. */
+LLVMValueRef place_profile(struct lower *f, uint64_t offset);
 /* The i32 that stands for a canonical type in table entries and function records. */
 LLVMValueRef place_type_id(struct lower *f, uint32_t canonical);
 
@@ -146,6 +152,29 @@ void lower_traps_define(struct lower_module *m);
 /* ---- control, lower_control.c ---- */
 /* Opens the block of the whole function, whose end returns. */
 enum status lower_control_begin(struct lower *f) must_check;
+
+/* ---- profiles, lower_profile.c: these do nothing where there is nothing to do ---- */
+void lower_profile_module(struct lower_module *m);
+/* At the start of the body. */
+void lower_profile_begin(struct lower *f);
+/* Before and after a branch, select (of an i1) or switch (on an i32 with cases below count) is
+ * built. */
+void lower_profile_branch(struct lower *f, LLVMValueRef condition);
+void lower_profile_weigh(struct lower *f, LLVMValueRef branch);
+void lower_profile_switch(struct lower *f, LLVMValueRef index, uint32_t count);
+void lower_profile_weigh_switch(struct lower *f, LLVMValueRef choice, uint32_t count);
+/* Before an indirect call; record: address of the callee's abi_func, i64. */
+void lower_profile_call(struct lower *f, LLVMValueRef record);
+/* Functions of this type that the indirect call being lowered should be compared with. */
+#define LOWER_MAX_TARGETS 3u
+struct lower_target {
+    uint32_t function;
+    uint64_t count, rest; /* of calls that get here: to it, past it */
+};
+uint32_t lower_profile_targets(struct lower *f, uint32_t canonical,
+                               struct lower_target ret_targets[LOWER_MAX_TARGETS]);
+void lower_profile_weigh_target(struct lower *f, LLVMValueRef branch,
+                                const struct lower_target *target);
 
 /* ---- the families: true where the opcode was theirs ---- */
 bool lower_control(struct lower *f, const struct instruction *in);

@@ -117,6 +117,86 @@ static void emit_direct(struct lower *f, uint32_t index) {
     }
 }
 
+/* The address of the abi_func that a table entry stands for, i64. */
+static LLVMValueRef entry_record(struct lower *f, LLVMValueRef entry) {
+    struct lower_module *m = f->m;
+    if (relocatable(m))
+        return lower_entry_field(f, entry, m->i64, offsetof(struct abi_table_entry, word));
+    return LLVMBuildZExt(
+        f->builder,
+        lower_entry_field(f, entry, m->i32, offsetof(struct abi_table_entry, ref32)), m->i64,
+        "");
+}
+
+/* Where direct and indirect calls of one site meet, with what they returned. */
+struct meeting {
+    LLVMBasicBlockRef from[LOWER_MAX_TARGETS + 1];
+    LLVMValueRef results[LOWER_MAX_TARGETS + 1];
+    uint32_t count;
+    LLVMBasicBlockRef block; /* NULL where there are no direct calls */
+};
+
+#define PROMOTE_MAX_PARAMS 32u
+
+static void meet(struct lower *f, struct meeting *meeting, const struct functype *type) {
+    meeting->results[meeting->count] = type->result_count ? lower_pop(f) : NULL;
+    meeting->from[meeting->count++] = LLVMGetInsertBlock(f->builder);
+    LLVMBuildBr(f->builder, meeting->block);
+}
+
+/*
+ * Compares the entry with the functions that the profile says are called from here, and calls
+ * those directly. An entry whose abi_func is that of a function of the right type needs no
+ * check of its type: nothing else has the function's abi_func. The builder is left where it was
+ * none of them.
+ */
+static void emit_promoted(struct lower *f, const struct module_type *type, LLVMValueRef entry,
+                          struct meeting *meeting) {
+    struct lower_module *m = f->m;
+    struct lower_target targets[LOWER_MAX_TARGETS];
+    LLVMValueRef args[PROMOTE_MAX_PARAMS];
+    uint32_t params = type->func.param_count;
+    if (params > PROMOTE_MAX_PARAMS || type->func.result_count > 1) return;
+    uint32_t count = lower_profile_targets(f, type->canonical, targets);
+    if (count == 0) return;
+    meeting->block = LLVMAppendBasicBlockInContext(m->context, f->llvm, "called");
+    for (uint32_t i = 0; i < params; i++) args[i] = f->stack[f->stack_size - params + i];
+    LLVMValueRef record = entry_record(f, entry);
+    for (uint32_t k = 0; k < count; k++) {
+        LLVMBasicBlockRef direct = LLVMAppendBasicBlockInContext(m->context, f->llvm, "direct");
+        LLVMBasicBlockRef other = LLVMAppendBasicBlockInContext(m->context, f->llvm, "");
+        uint64_t offset = m->layout.funcs + ABI_FUNC_SIZE * (uint64_t)targets[k].function;
+        LLVMValueRef wanted = LLVMConstInt(m->i64, ABI_INSTANCE_BASE + offset, false);
+        if (relocatable(m))
+            wanted = LLVMBuildPtrToInt(f->builder, place_instance_field(f, offset), m->i64, "");
+        lower_profile_weigh_target(
+            f,
+            LLVMBuildCondBr(f->builder,
+                            LLVMBuildICmp(f->builder, LLVMIntEQ, record, wanted, ""), direct,
+                            other),
+            &targets[k]);
+        LLVMPositionBuilderAtEnd(f->builder, direct);
+        emit_call(f, &type->func, lower_function_value(m, targets[k].function),
+                  f->instance_argument);
+        meet(f, meeting, &type->func);
+        for (uint32_t i = 0; i < params; i++) lower_push(f, args[i]); /* for the next one */
+        LLVMPositionBuilderAtEnd(f->builder, other);
+    }
+}
+
+/* The last call has been made; its results are on the stack. */
+static void end_promoted(struct lower *f, const struct functype *type,
+                         struct meeting *meeting) {
+    if (!meeting->block) return;
+    meet(f, meeting, type);
+    LLVMMoveBasicBlockAfter(meeting->block, LLVMGetInsertBlock(f->builder));
+    LLVMPositionBuilderAtEnd(f->builder, meeting->block);
+    if (type->result_count == 0) return;
+    LLVMValueRef phi = LLVMBuildPhi(f->builder, lower_type(f->m, type->results[0]), "");
+    LLVMAddIncoming(phi, meeting->results, meeting->from, meeting->count);
+    lower_push(f, phi);
+}
+
 /* One compare for type and null; which of the two it was is found on the way out. */
 static void emit_indirect(struct lower *f, const struct instruction *in) {
     struct lower_module *m = f->m;
@@ -127,6 +207,8 @@ static void emit_indirect(struct lower *f, const struct instruction *in) {
                   LLVMBuildICmp(f->builder, LLVMIntUGE, index, lower_table_size(f, table), ""),
                   TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef entry = lower_table_entry(f, table, index);
+    struct meeting meeting = {0};
+    emit_promoted(f, type, entry, &meeting);
     LLVMValueRef id =
         lower_entry_field(f, entry, m->i32, offsetof(struct abi_table_entry, type_id));
     LLVMValueRef expected = place_type_id(f, type->canonical);
@@ -140,6 +222,7 @@ static void emit_indirect(struct lower *f, const struct instruction *in) {
                   TRAP_UNINITIALIZED_ELEMENT);
     lower_trap(f, TRAP_INDIRECT_CALL_MISMATCH);
     LLVMPositionBuilderAtEnd(f->builder, right);
+    if (f->counting) lower_profile_call(f, entry_record(f, entry));
     LLVMValueRef word =
         lower_entry_field(f, entry, m->ptr, offsetof(struct abi_table_entry, word));
     if (relocatable(m)) {
@@ -149,6 +232,7 @@ static void emit_indirect(struct lower *f, const struct instruction *in) {
     } else {
         emit_call(f, &type->func, word, NULL);
     }
+    end_promoted(f, &type->func, &meeting);
 }
 
 bool lower_call(struct lower *f, const struct instruction *in) {

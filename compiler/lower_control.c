@@ -143,7 +143,8 @@ static void emit_open(struct lower *f, const struct instruction *in) {
         if (b->param_count)
             memcpy(b->else_values, f->stack + b->height, b->param_count * sizeof(LLVMValueRef));
         LLVMBasicBlockRef then = new_block(f, "then");
-        LLVMBuildCondBr(f->builder, condition, then, b->otherwise);
+        lower_profile_branch(f, condition);
+        lower_profile_weigh(f, LLVMBuildCondBr(f->builder, condition, then, b->otherwise));
         LLVMPositionBuilderAtEnd(f->builder, then);
     }
 }
@@ -206,7 +207,8 @@ static void emit_br_if(struct lower *f, uint32_t label) {
     LLVMBasicBlockRef next = new_block(f, "");
     send_values(f, b->label_phis, b->label_count);
     note_branch(b);
-    LLVMBuildCondBr(f->builder, condition, b->label, next);
+    lower_profile_branch(f, condition);
+    lower_profile_weigh(f, LLVMBuildCondBr(f->builder, condition, b->label, next));
     LLVMPositionBuilderAtEnd(f->builder, next);
 }
 
@@ -227,6 +229,7 @@ static void emit_br_table(struct lower *f, const struct instruction *in) {
         CHECK(reader_leb_u32(&labels, &label) == LEB_OK); /* validated before */
     uint32_t default_label = label;
     struct lower_block *d = target(f, default_label);
+    lower_profile_switch(f, index, in->count);
     LLVMValueRef choice = LLVMBuildSwitch(f->builder, index, d->label, in->count);
     send_values(f, d->label_phis, d->label_count);
     note_branch(d);
@@ -239,6 +242,7 @@ static void emit_br_table(struct lower *f, const struct instruction *in) {
         send_values(f, b->label_phis, b->label_count);
         note_branch(b);
     }
+    lower_profile_weigh_switch(f, choice, in->count);
     f->unreachable = true;
 }
 

@@ -82,6 +82,7 @@ static enum status lower_body(struct lower *f) {
         struct instruction in;
         enum status status = instruction_decode(&r, &in, f->err);
         if (status != ST_OK) return status;
+        f->instruction++;
         if (!f->unreachable) set_location(f, in.offset);
         if (!lower_control(f, &in) && !lower_variable(f, &in) && !lower_memory(f, &in) &&
             !lower_numeric(f, &in) && !lower_call(f, &in) && !lower_simd(f, &in))
@@ -102,6 +103,7 @@ enum status lower_function(struct lower_module *m, uint32_t index, struct arena 
         .llvm = lower_function_value(m, index),
         .scratch = scratch,
         .err = err,
+        .instruction = UINT32_MAX, /* before the first */
     };
     f.entry = LLVMAppendBasicBlockInContext(m->context, f.llvm, "entry");
     LLVMBasicBlockRef body = LLVMAppendBasicBlockInContext(m->context, f.llvm, "body");
@@ -117,6 +119,7 @@ enum status lower_function(struct lower_module *m, uint32_t index, struct arena 
     }
     enum status status = make_locals(&f);
     if (status == ST_OK) status = lower_control_begin(&f);
+    if (status == ST_OK) lower_profile_begin(&f);
     if (status == ST_OK) status = lower_body(&f);
     if (status == ST_OK) LLVMBuildBr(f.entry_builder, body);
     LLVMDisposeBuilder(f.entry_builder);

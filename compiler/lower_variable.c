@@ -84,7 +84,10 @@ static void emit_select(struct lower *f) {
     LLVMValueRef condition = LLVMBuildICmp(f->builder, LLVMIntNE, lower_pop(f),
                                            LLVMConstInt(f->m->i32, 0, false), "");
     LLVMValueRef second = lower_pop(f), first = lower_pop(f);
-    lower_push(f, LLVMBuildSelect(f->builder, condition, first, second, ""));
+    lower_profile_branch(f, condition);
+    LLVMValueRef select = LLVMBuildSelect(f->builder, condition, first, second, "");
+    if (LLVMIsASelectInst(select)) lower_profile_weigh(f, select);
+    lower_push(f, select);
 }
 
 bool lower_variable(struct lower *f, const struct instruction *in) {

@@ -1,8 +1,8 @@
 /*
- * A decoded WebAssembly module: what decode.c makes of the bytes, what validate.c checks and the
- * lowering reads. Types leave room for Wasm 3.0: recursion groups and subtyping in
- * struct module_type, typed references in struct valtype, 64-bit limits, any number of memories,
- * tags. Everything lies in the module's arena or borrows the module's bytes.
+ * A decoded WebAssembly module: what decode.c makes of the bytes, what validate.c checks and
+ * the lowering reads. Types leave room for Wasm 3.0: recursion groups and subtyping in struct
+ * module_type, typed references in struct valtype, 64-bit limits, any number of memories, tags.
+ * Everything lies in the module's arena or borrows the module's bytes.
  */
 #ifndef HUTCH_COMPILER_MODULE_H
 #define HUTCH_COMPILER_MODULE_H
@@ -24,18 +24,23 @@
 #define MODULE_MAX_PARAMS 1000u
 #define MODULE_MAX_RESULTS 1000u
 #define MODULE_MAX_LOCALS 50000u
-#define MODULE_MAX_TOTAL_LOCALS (UINT64_C(1) << 26) /* of all functions; checked when compiling */
+#define MODULE_MAX_TOTAL_LOCALS                                                                \
+    (UINT64_C(1) << 26) /* of all functions; checked when compiling */
 #define MODULE_MAX_BODY_BYTES 7654321u
-#define MODULE_MAX_NESTING 10000u /* of blocks in one function */
+#define MODULE_MAX_NESTING 10000u    /* of blocks in one function */
 #define MODULE_MAX_OPERANDS 1000000u /* on the operand stack at one time, about */
-/* Values that calls, blocks and branches of one body may move: a million, and 16 for each of its
- * bytes. Real code moves about one a byte; two bytes that call [i32 x 1000] -> [i32 x 1000] move
- * 2000, and each costs the lowering a value. */
+/* Values that calls, blocks and branches of one body may move: a million, and 16 for each of
+ * its bytes. Real code moves about one a byte; two bytes that call [i32 x 1000] -> [i32 x 1000]
+ * move 2000, and each costs the lowering a value. */
 #define MODULE_FREE_MOVES 1000000u
 #define MODULE_MOVES_PER_BYTE 16u
 #define MODULE_MAX_CONST_DEPTH 64u /* values on the stack of a constant expression */
 
-enum composite_kind { COMPOSITE_FUNC, COMPOSITE_STRUCT, COMPOSITE_ARRAY }; /* the latter: 3.0 */
+enum composite_kind {
+    COMPOSITE_FUNC,
+    COMPOSITE_STRUCT,
+    COMPOSITE_ARRAY
+}; /* the latter: 3.0 */
 
 struct module_type {
     enum composite_kind kind;
@@ -63,17 +68,17 @@ struct module_export {
 };
 
 struct module_function {
-    uint32_t type;      /* index in types */
+    uint32_t type; /* index in types */
     bool imported;
-    bool declared;      /* may be named by ref.func (spec core 3.4: refs) */
+    bool declared;        /* may be named by ref.func (spec core 3.4: refs) */
     uint64_t body_offset; /* of the body (after its size field) in the module's bytes */
     uint32_t body_size;
-    const char *name;   /* from the name section, valid UTF-8 without control bytes; or NULL */
+    const char *name; /* from the name section, valid UTF-8 without control bytes; or NULL */
     /* decoded local declarations: runs of one type; parameters are not among them */
     uint32_t local_run_count;
     const struct local_run *local_runs;
-    uint32_t local_count;   /* with parameters */
-    uint64_t code_offset;   /* of the first instruction in the module's bytes */
+    uint32_t local_count; /* with parameters */
+    uint64_t code_offset; /* of the first instruction in the module's bytes */
 };
 struct local_run {
     uint32_t count;
@@ -85,8 +90,8 @@ struct module_table {
     bool imported;
     uint64_t offset;
     /* found by validation: */
-    bool grown;    /* some table.grow names it */
-    bool written;  /* some table.set, fill, copy, init or grow names it */
+    bool grown;   /* some table.grow names it */
+    bool written; /* some table.set, fill, copy, init or grow names it */
     bool exported;
 };
 
@@ -99,8 +104,8 @@ struct module_memory {
 
 /* A constant expression, still as bytes (spec core 3.4.14), and its translation. */
 struct module_expr {
-    uint64_t offset; /* in the module */
-    uint32_t size;   /* with the final end */
+    uint64_t offset;               /* in the module */
+    uint32_t size;                 /* with the final end */
     struct abi_const_expr program; /* filled by validation */
 };
 
@@ -117,7 +122,7 @@ struct module_elem {
     struct module_expr offset;
     struct valtype type;
     uint32_t count;
-    const uint32_t *funcs;       /* or */
+    const uint32_t *funcs; /* or */
     struct module_expr *exprs;
     uint64_t at; /* offset in the module */
 };
@@ -151,7 +156,8 @@ struct module {
 
     bool has_start, has_data_count;
     uint32_t start_function, data_count_declared;
-    const char *name; /* from the name section, or NULL */
+    const char *name;                   /* from the name section, or NULL */
+    const struct profile_plan *profile; /* set by compile.c where there is one; profile.h */
 };
 
 /* decode.c: sections and entities (spec core 5.5). ret_module is finished by module_finish also
@@ -164,7 +170,8 @@ void module_decode_names(struct module *module, const uint8_t *bytes, size_t siz
 enum status module_validate(struct module *module, struct error *err) must_check;
 void module_finish(struct module *module);
 
-static inline const struct functype *module_functype(const struct module *m, uint32_t function) {
+static inline const struct functype *module_functype(const struct module *m,
+                                                     uint32_t function) {
     return &m->types[m->functions[function].type].func;
 }
 

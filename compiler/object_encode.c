@@ -111,8 +111,7 @@ static void encode_state(struct linker *l, struct buffer *b) {
     uint32_t capacities[MODULE_MAX_TABLES];
     module_table_capacities(m, capacities);
     buffer_put_u32(b, m->imported_tables);
-    for (uint32_t i = 0; i < m->imported_tables; i++)
-        buffer_put_u32(b, capacities[i]);
+    for (uint32_t i = 0; i < m->imported_tables; i++) buffer_put_u32(b, capacities[i]);
     buffer_put_u32(b, m->table_count - m->imported_tables);
     for (uint32_t i = m->imported_tables; i < m->table_count; i++) {
         put_table_type(b, &m->tables[i].type);
@@ -197,8 +196,8 @@ static void encode_traps(struct linker *l, struct buffer *b) {
 }
 
 static enum status encode_memory(struct linker *l) {
-    struct image image;
-    enum status status = image_build(l->input->module, &l->arena, &image, l->err);
+    struct memory_image image;
+    enum status status = memory_image_build(l->input->module, &l->arena, &image, l->err);
     if (status == ST_OK) {
         struct buffer *b = section(l, ABI_SECTION_PAGES);
         buffer_put_u32(b, image.run_count);
@@ -265,6 +264,9 @@ enum status object_encode(struct linker *l) {
     encode_elems(l, section(l, ABI_SECTION_ELEMS));
     encode_traps(l, section(l, ABI_SECTION_TRAPS));
     object_names(l->input->module, section(l, ABI_SECTION_NAMES));
+    if (l->input->profile)
+        buffer_put(section(l, ABI_SECTION_PROFILE), l->input->profile->bytes,
+                   l->input->profile->size);
     for (uint32_t i = 0; i < ABI_SECTION_COUNT; i++) {
         status = buffer_status(&l->out[OUT_METADATA + i].bytes, l->err);
         if (status != ST_OK) return status;

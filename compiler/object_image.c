@@ -106,7 +106,7 @@ static void fill_pages(const struct module *m, const bool *in_image, uint32_t en
 }
 
 static enum status build(const struct module *m, struct arena *arena, uint32_t *index,
-                         uint32_t end, struct image *image, struct error *err) {
+                         uint32_t end, struct memory_image *image, struct error *err) {
     uint64_t guest_pages = m->memories[0].limits.min * (ABI_WASM_PAGE / ABI_HOST_PAGE);
     uint64_t data_bytes;
     uint64_t touched = mark_pages(m, image->in_image, end, index, &data_bytes);
@@ -143,9 +143,9 @@ static enum status build(const struct module *m, struct arena *arena, uint32_t *
     return ST_OK;
 }
 
-enum status image_build(const struct module *module, struct arena *arena,
-                        struct image *ret_image, struct error *err) {
-    *ret_image = (struct image){.in_image = arena_array(arena, module->data_count, 1)};
+enum status memory_image_build(const struct module *module, struct arena *arena,
+                               struct memory_image *ret_image, struct error *err) {
+    *ret_image = (struct memory_image){.in_image = arena_array(arena, module->data_count, 1)};
     _Static_assert(sizeof(bool) == 1, "one byte a segment");
     if (!ret_image->in_image) return error_set(err, ST_NO_MEMORY, "out of memory");
     uint32_t end = choose_segments(module, ret_image->in_image);

@@ -1,6 +1,7 @@
 /*
- * Opcodes as numbers: OP_ and the name of the spec in capitals with '.' as '_', from opcodes.def.
- * A prefixed opcode is prefix << 16 | number, for example OP_MEMORY_COPY = 0xfc000a.
+ * Opcodes as numbers: OP_ and the name of the spec in capitals with '.' as '_', from
+ * opcodes.def. A prefixed opcode is prefix << 16 | number, for example OP_MEMORY_COPY =
+ * 0xfc000a.
  */
 #ifndef HUTCH_COMPILER_OPCODES_H
 #define HUTCH_COMPILER_OPCODES_H
@@ -10,32 +11,32 @@
 /* What follows the opcode in the code (spec core 5.4). */
 enum immediate {
     IMM_NONE,
-    IMM_BLOCK,     /* block type */
-    IMM_LABEL,     /* label index */
-    IMM_LABELS,    /* br_table: vector of labels and a default */
-    IMM_FUNC,      /* function index */
-    IMM_INDIRECT,  /* type index, table index */
-    IMM_LOCAL,     /* local index */
-    IMM_GLOBAL,    /* global index */
-    IMM_TABLE,     /* table index */
-    IMM_TYPES,     /* select: vector of value types */
-    IMM_MEMARG,    /* align, offset */
-    IMM_MEMORY,    /* memory index */
+    IMM_BLOCK,    /* block type */
+    IMM_LABEL,    /* label index */
+    IMM_LABELS,   /* br_table: vector of labels and a default */
+    IMM_FUNC,     /* function index */
+    IMM_INDIRECT, /* type index, table index */
+    IMM_LOCAL,    /* local index */
+    IMM_GLOBAL,   /* global index */
+    IMM_TABLE,    /* table index */
+    IMM_TYPES,    /* select: vector of value types */
+    IMM_MEMARG,   /* align, offset */
+    IMM_MEMORY,   /* memory index */
     IMM_I32,
     IMM_I64,
     IMM_F32,
     IMM_F64,
-    IMM_V128,      /* 16 bytes */
-    IMM_HEAP_TYPE, /* ref.null */
-    IMM_DATA_MEMORY, /* memory.init: segment, memory */
-    IMM_DATA,        /* data.drop */
+    IMM_V128,          /* 16 bytes */
+    IMM_HEAP_TYPE,     /* ref.null */
+    IMM_DATA_MEMORY,   /* memory.init: segment, memory */
+    IMM_DATA,          /* data.drop */
     IMM_MEMORY_MEMORY, /* memory.copy: destination, source */
-    IMM_ELEM_TABLE,  /* table.init: segment, table */
-    IMM_ELEM,        /* elem.drop */
-    IMM_TABLE_TABLE, /* table.copy: destination, source */
-    IMM_LANE,        /* lane index */
-    IMM_MEMARG_LANE, /* align, offset, lane index */
-    IMM_SHUFFLE,     /* 16 lane indices */
+    IMM_ELEM_TABLE,    /* table.init: segment, table */
+    IMM_ELEM,          /* elem.drop */
+    IMM_TABLE_TABLE,   /* table.copy: destination, source */
+    IMM_LANE,          /* lane index */
+    IMM_MEMARG_LANE,   /* align, offset, lane index */
+    IMM_SHUFFLE,       /* 16 lane indices */
 };
 
 enum opcode {
@@ -57,7 +58,11 @@ struct opcode_info {
 /* NULL where there is no such opcode. */
 const struct opcode_info *opcode_info(uint32_t opcode);
 
-enum block_kind { BLOCK_EMPTY, BLOCK_VALUE, BLOCK_TYPE };
+enum block_kind {
+    BLOCK_EMPTY,
+    BLOCK_VALUE,
+    BLOCK_TYPE
+};
 
 /* One decoded instruction. Which fields hold depends on its immediate kind. */
 struct instruction {
@@ -77,9 +82,9 @@ struct instruction {
 };
 
 /*
- * Reads one instruction at r, whose start must be the module's first byte so that offsets are the
- * module's. instruction.c; spec core 5.4. ST_MALFORMED with what is wrong, ST_UNSUPPORTED where
- * the opcode belongs to a proposal we know by name.
+ * Reads one instruction at r, whose start must be the module's first byte so that offsets are
+ * the module's. instruction.c; spec core 5.4. ST_MALFORMED with what is wrong, ST_UNSUPPORTED
+ * where the opcode belongs to a proposal we know by name.
  */
 enum status instruction_decode(struct reader *r, struct instruction *ret,
                                struct error *err) must_check;

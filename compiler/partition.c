@@ -170,6 +170,7 @@ static enum status compile_partition(struct job *job, uint32_t index, struct err
     LLVMContextSetDiscardValueNames(m.context, !job->options->dump_dir);
     m.llvm = LLVMModuleCreateWithNameInContext("wasm", m.context);
     make_types(&m);
+    lower_profile_module(&m);
     m.alias_scope_kind = kind_id(m.context, "alias.scope");
     m.noalias_kind = kind_id(m.context, "noalias");
     m.invariant_kind = kind_id(m.context, "invariant.load");

@@ -99,6 +99,18 @@ LLVMValueRef place_memory_base(struct lower *f, uint32_t memory) {
     return f->memory;
 }
 
+/* Each counter has an address of its own: no use of it is far from another. */
+LLVMValueRef place_profile(struct lower *f, uint64_t offset) {
+    if (!relocatable(f))
+        return LLVMConstIntToPtr(LLVMConstInt(f->m->i64, ABI_PROFILE_BASE + offset, false),
+                                 f->m->ptr);
+    if (!f->profile_base)
+        f->profile_base = load_invariant(f, f->m->ptr,
+                                         offset_from(f, f->entry_builder, instance_base(f),
+                                                     offsetof(struct abi_instance, profile)));
+    return offset_from(f, f->builder, f->profile_base, offset);
+}
+
 LLVMValueRef place_type_id(struct lower *f, uint32_t canonical) {
     if (!relocatable(f)) return LLVMConstInt(f->m->i32, (uint64_t)canonical + 1, false);
     LLVMValueRef address = offset_from(f, f->entry_builder, instance_base(f),

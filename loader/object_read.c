@@ -342,7 +342,8 @@ static enum status check_ours(struct file *f, struct object_section *ret_section
         const struct section_header *s = f->ours[i];
         const char *name = abi_section_name(i);
         if (!s) {
-            if (i == ABI_SECTION_IMAGE) continue; /* nothing in memory */
+            /* nothing in memory, no counters */
+            if (i == ABI_SECTION_IMAGE || i == ABI_SECTION_PROFILE) continue;
             return damaged(f, "there is no section %s", name);
         }
         bool loaded = strchr(flags[i], 'A') != NULL;
@@ -360,6 +361,8 @@ static enum status check_ours(struct file *f, struct object_section *ret_section
     f->object->image_offset = ret_sections[ABI_SECTION_IMAGE].offset;
     f->object->names_offset = ret_sections[ABI_SECTION_NAMES].offset;
     f->object->names_size = ret_sections[ABI_SECTION_NAMES].size;
+    f->object->profile_offset = ret_sections[ABI_SECTION_PROFILE].offset;
+    f->object->profile_size = ret_sections[ABI_SECTION_PROFILE].size;
     return ST_OK;
 }
 

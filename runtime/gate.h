@@ -16,8 +16,9 @@
 #define CROSSING_HOST_SP 0
 #define CROSSING_GUEST_SP 8
 #define GATE_SAVED_BYTES 48
-#define GATE_MXCSR 0x1f80 /* what the ABI gives every function: all masked, round to nearest   \
-                           */
+#define GATE_MXCSR                                                                             \
+    0x1f80 /* what the ABI gives every function: all masked, round to nearest                  \
+            */
 
 #ifndef __ASSEMBLER__
 

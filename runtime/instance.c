@@ -226,6 +226,7 @@ enum status instance_create(const struct code *code, const struct instance_limit
     st = abi_layout_compute(placement, &o->counts, &i->layout, err);
     if (st == ST_OK) st = allocate(i, err);
     if (st == ST_OK) st = map_block(i, err);
+    if (st == ST_OK) st = profile_map(i, err);
     if (st == ST_OK) st = fill(i, resolve, context, err);
     if (st != ST_OK) {
         instance_destroy(i);
@@ -241,6 +242,7 @@ void instance_destroy(struct instance *i) {
         memory_destroy(&i->own_memories[k]);
     for (uint32_t k = 0; i->own_tables && k < i->object->table_count; k++)
         table_destroy(&i->own_tables[k]);
+    profile_unmap(i);
     if (i->block) munmap(i->block, i->block_bytes);
     if (pinned_instance == i) pinned_instance = NULL;
     arena_finish(&i->arena);

@@ -62,6 +62,8 @@ struct instance {
     struct table *own_tables;
     bool *elem_dropped, *data_dropped;
     bool initialised;
+    uint64_t *counters; /* of an instrumented object, else NULL */
+    size_t counters_bytes;
     /* set by a host function for the result it is about to give */
     enum abi_trap trap;
     char detail[160];
@@ -80,6 +82,11 @@ enum status instance_make_table(struct instance *instance, uint32_t index,
                                 struct error *err) must_check;
 /* The record of a function whose code is this object's: own, or the thunk of a host import. */
 struct abi_func instance_own_func(const struct instance *instance, uint32_t index);
+
+/* ---- profile.c ---- */
+/* Maps the counters of an instrumented object; nothing to do for others. */
+enum status profile_map(struct instance *instance, struct error *err) must_check;
+void profile_unmap(struct instance *instance);
 
 /* ---- link_imports.c ---- */
 /* Resolves and checks every import (spec core 4.5.4), filling imports, memories, tables,

@@ -6,11 +6,12 @@
  *   gate_x86_64.S, gate.c   crossing between guest stack and host stack
  *   trap.c        signals to traps; unwind.c, lines.c: the Wasm backtrace
  *   wasi*.c       WASI preview1
+ *   image*.c      file images: read-only trees of files, read where they are mapped
  *
- * Ownership: the caller keeps the mapped code and all arguments alive as long as an instance uses
- * them. Threads: one thread of a process runs guests. A pinned process holds at most one instance
- * at a time. Errors before guest code runs are enum status; what the guest then does is an
- * enum call_result.
+ * Ownership: the caller keeps the mapped code and all arguments alive as long as an instance
+ * uses them. Threads: one thread of a process runs guests. A pinned process holds at most one
+ * instance at a time. Errors before guest code runs are enum status; what the guest then does
+ * is an enum call_result.
  *
  *     if (runtime_init(1 << 20, &err) != ST_OK) ...
  *     if (instance_create(&code, &limits, resolve, context, &instance, &err) != ST_OK) ...
@@ -29,9 +30,9 @@ struct code {
     const struct abi_object *object;
     const uint8_t *file; /* the whole file, mapped read-only */
     uint64_t file_size;
-    int fd;              /* of the file: pages of the image are mapped from it */
-    uint8_t *text;       /* where .text is executable */
-    uint64_t bias;       /* address of a byte minus its address in the file's program headers */
+    int fd;        /* of the file: pages of the image are mapped from it */
+    uint8_t *text; /* where .text is executable */
+    uint64_t bias; /* address of a byte minus its address in the file's program headers */
 };
 
 /* ---- the process ------------------------------------------------------------------------- */
@@ -50,9 +51,9 @@ void runtime_remove_code(const struct code *code);
 /* From a signal handler or before a call: the guest ends with TRAP_INTERRUPT as soon as it runs
  * guest code or returns from a host call. Stays wanted until the outermost call has ended. */
 void runtime_interrupt(void);
-/* Interrupts the guest after that much wall-clock time; 0 takes the timeout and any interrupt that
- * is still wanted back. SIGALRM is the runtime's. A host call blocked in the kernel ends with
- * EINTR, again and again until it gives up; one that repeats such a call asks
+/* Interrupts the guest after that much wall-clock time; 0 takes the timeout and any interrupt
+ * that is still wanted back. SIGALRM is the runtime's. A host call blocked in the kernel ends
+ * with EINTR, again and again until it gives up; one that repeats such a call asks
  * runtime_interrupt_pending() first. */
 enum status runtime_set_timeout(uint64_t nanoseconds, struct error *err) must_check;
 bool runtime_interrupt_pending(void);
@@ -69,7 +70,10 @@ typedef enum host_result (*host_function)(void *context, struct instance *caller
                                           union abi_value *slots);
 
 /* What an import is bound to. */
-enum extern_source { EXTERN_HOST, EXTERN_INSTANCE };
+enum extern_source {
+    EXTERN_HOST,
+    EXTERN_INSTANCE
+};
 struct extern_value {
     enum abi_extern_kind kind;
     enum extern_source source;
@@ -80,22 +84,25 @@ struct extern_value {
     host_function function;
     void *context;
     struct functype function_type;
-    struct abi_table_type table;   /* a fresh one of this type is made for the importer */
-    struct abi_limits memory;      /* likewise */
+    struct abi_table_type table; /* a fresh one of this type is made for the importer */
+    struct abi_limits memory;    /* likewise */
     struct abi_global_type global;
     union abi_value global_value;
 };
 /* Finds what satisfies an import: true and *ret filled, or false where there is nothing. */
 typedef bool (*import_resolver)(void *context, const struct abi_import *import,
-                                const struct abi_type *function_type,
-                                struct extern_value *ret);
+                                const struct abi_type *function_type, struct extern_value *ret);
 
 struct instance_limits {
     uint64_t max_memory_bytes;  /* of each memory; 0: what the type allows */
     uint32_t max_table_entries; /* 0: 10 million */
 };
 
-enum call_result { CALL_RETURNED, CALL_TRAPPED, CALL_EXITED };
+enum call_result {
+    CALL_RETURNED,
+    CALL_TRAPPED,
+    CALL_EXITED
+};
 
 #define REPORT_MAX_FRAMES 64
 struct trap_frame {
@@ -106,7 +113,7 @@ struct trap_frame {
 /* Why a call did not return. */
 struct trap_report {
     enum abi_trap trap;
-    char detail[160];     /* more words, may be empty */
+    char detail[160];       /* more words, may be empty */
     uint64_t fault_address; /* memory faults: offset in memory 0, or UINT64_MAX */
     int exit_code;
     uint32_t frame_count;
@@ -137,7 +144,8 @@ const struct code *instance_code(const struct instance *instance);
 /* Finds an export; NULL where there is none. Borrowed. */
 const struct abi_export *instance_export(const struct instance *instance, const char *name,
                                          size_t name_length);
-/* Function by index as a reference, and its type. A reference from a table can be called too. */
+/* Function by index as a reference, and its type. A reference from a table can be called too.
+ */
 struct abi_func *instance_func(struct instance *instance, uint32_t index);
 const struct functype *instance_functype(const struct instance *instance, uint32_t index);
 /* Calls a function: slots holds the parameters and is large enough for the results. */
@@ -145,6 +153,16 @@ enum call_result instance_call(struct instance *instance, const struct abi_func 
                                union abi_value *slots,
                                struct trap_report *ret_report) must_check;
 union abi_value instance_global(const struct instance *instance, uint32_t index);
+
+/* Whether the object counts what it does: was compiled with profile_generate. */
+bool instance_counts(const struct instance *instance);
+/*
+ * Appends the profile of all that has run so far, added to one of the same object that is there
+ * already (before_size 0: none). ST_INCOMPATIBLE where that one is of another.
+ */
+enum status instance_profile(const struct instance *instance, const uint8_t *before,
+                             size_t before_size, struct buffer *b,
+                             struct error *err) must_check;
 
 /* For host functions. */
 struct guest_memory {
@@ -155,6 +173,83 @@ struct guest_memory instance_memory(const struct instance *instance, uint32_t me
 void instance_set_trap(struct instance *instance, enum abi_trap trap, const char *detail);
 void instance_set_exit(struct instance *instance, int code);
 
+/* ---- file images ------------------------------------------------------------------------- */
+
+/*
+ * A read-only tree of files in one file, in a subset of EROFS (docs/images.md), read where it
+ * is mapped. Every byte may be hostile: whatever is followed is bounds-checked when it is used,
+ * and what comes out lies within the image. Nothing is allocated; any number of threads may
+ * read.
+ */
+struct image {
+    const uint8_t *bytes; /* borrowed; must not shrink while in use */
+    uint64_t size_bytes;
+    uint64_t meta_at; /* where inode 0 would lie */
+    uint64_t root;    /* inode number, as all that follow */
+    uint64_t inode_count;
+    uint64_t time_s; /* of inodes that have no time of their own */
+    uint32_t time_ns;
+    uint64_t id; /* from the image's uuid; the same for the same image */
+};
+enum image_type {
+    IMAGE_FILE,
+    IMAGE_DIRECTORY,
+    IMAGE_SYMLINK,
+    IMAGE_SPECIAL /* a device or the like, which nothing can be done with */
+};
+/* An inode, checked: its data lies within the image. */
+struct image_node {
+    uint64_t number;
+    enum image_type type;
+    uint16_t mode; /* permission bits */
+    uint32_t links;
+    uint64_t size_bytes, mtime_s;
+    uint32_t mtime_ns;
+    /* The data: plain_bytes in whole blocks, the rest behind the inode. */
+    uint64_t plain_bytes;
+    const uint8_t *plain, *tail;
+};
+/* A directory entry. The name is borrowed, has no NUL at its end and may hold any byte. */
+struct image_entry {
+    uint64_t number, next; /* next: the position of the one after it */
+    enum image_type type;
+    uint32_t name_length;
+    const uint8_t *name;
+};
+enum image_result {
+    IMAGE_OK,
+    IMAGE_ABSENT,        /* no such name; no more entries */
+    IMAGE_NOT_DIRECTORY, /* something beneath, or a slash behind, what is none */
+    IMAGE_ESCAPES,       /* leads above the start, or is absolute */
+    IMAGE_LOOPS,         /* more than 40 symbolic links */
+    IMAGE_TOO_LONG,      /* a name of over 255 bytes, a path of over 4095 */
+    IMAGE_INVALID,       /* no position of an entry */
+    IMAGE_DAMAGED
+};
+#define IMAGE_PATH_SIZE 4096u
+#define IMAGE_MAX_DEPTH 128u /* of directories, where a whole image is checked or written */
+
+/* ST_MALFORMED for what is no image, ST_UNSUPPORTED for a feature not read, ST_DAMAGED. */
+enum status image_open(const void *bytes, uint64_t size_bytes, struct image *ret_image,
+                       struct error *err) must_check;
+enum image_result image_node(const struct image *image, uint64_t number,
+                             struct image_node *ret_node) must_check;
+/* The bytes of a node from offset on that lie in one piece; NULL (and 0) from its end on. */
+const uint8_t *image_data(const struct image_node *node, uint64_t offset, uint64_t *ret_size);
+/* The entry at a position (0: the first) of a directory. */
+enum image_result image_entry_at(const struct image *image, const struct image_node *directory,
+                                 uint64_t position, struct image_entry *ret_entry) must_check;
+/* One name of a directory, by binary search. */
+enum image_result image_find(const struct image *image, const struct image_node *directory,
+                             const char *name, size_t name_length,
+                             uint64_t *ret_number) must_check;
+/* A path, confined to what lies beneath directory start. Symbolic links on the way are
+ * followed; one at the end is where follow says so, or where a slash stands behind it. */
+enum image_result image_walk(const struct image *image, uint64_t start, const char *path,
+                             bool follow, struct image_node *ret_node) must_check;
+/* Everything there is to check: each inode and entry, order, `.` and `..`, types, depth. */
+enum status image_check(const struct image *image, struct error *err) must_check;
+
 /* ---- WASI preview1 ----------------------------------------------------------------------- */
 
 /*
@@ -164,9 +259,10 @@ void instance_set_exit(struct instance *instance, int code);
 struct wasi;
 
 struct wasi_preopen {
-    int fd;                /* a directory opened with O_PATH or O_RDONLY; owned by wasi then */
+    int fd; /* a directory opened with O_PATH or O_RDONLY; owned by wasi then */
     const char *guest_path;
     bool read_only;
+    bool image; /* fd is a file image, opened O_RDONLY */
 };
 struct wasi_config {
     int argc;

@@ -65,13 +65,24 @@ static int readable_directory(int fd) {
     return readable;
 }
 
-static enum status add_preopen(struct wasi *w, const struct wasi_preopen *preopen,
-                               struct error *err) {
-    uint32_t fd = 0;
-    size_t length = strlen(preopen->guest_path);
-    if (wasi_descriptor_reserve(w, &fd) != WASI_OK)
-        return error_set(err, ST_LIMIT, "directory %s: too many descriptors",
-                         preopen->guest_path);
+/* What a preopened image stands for: its root. */
+static enum status open_image(struct wasi *w, const struct wasi_preopen *preopen,
+                              struct wasi_descriptor *d, struct error *err) {
+    struct wasi_image *image = &w->images[w->image_count];
+    enum status status = wasi_image_map(image, preopen->fd, err);
+    if (status != ST_OK) return error_wrap(err, "image %s", preopen->guest_path);
+    w->image_count++;
+    close(preopen->fd);
+    d->owned = false;
+    d->read_only = true;
+    d->host_fd = -1;
+    d->image = &image->image;
+    d->node = image->image.root;
+    return ST_OK;
+}
+
+static enum status open_directory(const struct wasi_preopen *preopen, struct wasi_descriptor *d,
+                                  struct error *err) {
     struct stat st;
     if (fstat(preopen->fd, &st) != 0)
         return error_set_errno(err, ST_IO, "directory %s", preopen->guest_path);
@@ -83,22 +94,38 @@ static enum status add_preopen(struct wasi *w, const struct wasi_preopen *preope
                                "directory %s: this kernel cannot confine paths "
                                "(openat2 with RESOLVE_BENEATH, Linux 5.6)",
                                preopen->guest_path);
+    d->host_fd = readable_directory(preopen->fd);
+    return ST_OK;
+}
+
+static enum status add_preopen(struct wasi *w, const struct wasi_preopen *preopen,
+                               struct error *err) {
+    uint32_t fd = 0;
+    size_t length = strlen(preopen->guest_path);
+    if (wasi_descriptor_reserve(w, &fd) != WASI_OK)
+        return error_set(err, ST_LIMIT, "directory %s: too many descriptors",
+                         preopen->guest_path);
     if (length >= WASI_PATH_SIZE)
         return error_set(err, ST_LIMIT, "the guest's name of a directory is too long");
     char *name = malloc(length + 1);
     if (!name) return error_set(err, ST_NO_MEMORY, "directory %s", preopen->guest_path);
     memcpy(name, preopen->guest_path, length + 1);
-    wasi_descriptor_put(w, fd,
-                        &(struct wasi_descriptor){
-                            .owned = true,
-                            .read_only = preopen->read_only,
-                            .filetype = WASI_FILETYPE_DIRECTORY,
-                            .host_fd = readable_directory(preopen->fd),
-                            .rights_base = wasi_rights_of_type(WASI_FILETYPE_DIRECTORY, -1),
-                            .rights_inheriting = WASI_RIGHTS_ALL,
-                            .preopen = name,
-                            .preopen_length = (uint32_t)length,
-                        });
+    struct wasi_descriptor d = {
+        .owned = true,
+        .read_only = preopen->read_only,
+        .filetype = WASI_FILETYPE_DIRECTORY,
+        .rights_base = wasi_rights_of_type(WASI_FILETYPE_DIRECTORY, -1),
+        .rights_inheriting = WASI_RIGHTS_ALL,
+        .preopen = name,
+        .preopen_length = (uint32_t)length,
+    };
+    enum status status =
+        preopen->image ? open_image(w, preopen, &d, err) : open_directory(preopen, &d, err);
+    if (status != ST_OK) {
+        free(name);
+        return status;
+    }
+    wasi_descriptor_put(w, fd, &d);
     return ST_OK;
 }
 
@@ -112,6 +139,8 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     w->descriptors = calloc(capacity, sizeof *w->descriptors);
     if (!w->descriptors) return error_set(err, ST_NO_MEMORY, "descriptor table");
     w->capacity = capacity;
+    w->images = calloc((size_t)config->preopen_count + 1, sizeof *w->images);
+    if (!w->images) return error_set(err, ST_NO_MEMORY, "file images");
     status = add_stdio(w, config->stdio, err);
     for (uint32_t i = 0; status == ST_OK && i < config->preopen_count; i++) {
         status = add_preopen(w, &config->preopens[i], err);
@@ -141,6 +170,8 @@ void wasi_destroy(struct wasi *w) {
     if (!w) return;
     for (uint32_t fd = 0; fd < w->capacity; fd++)
         if (w->descriptors[fd].used) (void)wasi_fd_close(w, (struct guest_memory){0}, fd);
+    for (uint32_t i = 0; i < w->image_count; i++) wasi_image_unmap(&w->images[i]);
+    free(w->images);
     free(w->descriptors);
     free(w->args.bytes);
     free(w->env.bytes);

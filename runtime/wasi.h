@@ -13,6 +13,7 @@
  *   wasi_beneath.c  one path, resolved beneath a directory: the wall
  *   wasi_path.c     the path_ functions on top of it
  *   wasi_poll.c     clocks and poll_oneoff
+ *   wasi_image.c    the same for descriptors that stand for files in an image
  *
  * Invariants: every guest address goes through guest_range or guest_array; no host path is
  * built from a guest path but by wasi_beneath.c; nothing is allocated but in wasi_create and
@@ -136,7 +137,10 @@ struct wasi_descriptor {
     bool owned;     /* the host descriptor is closed with this one */
     bool read_only; /* beneath a read-only preopen: what would change the file system fails */
     uint8_t filetype;
-    int host_fd; /* -1: a standard stream the host does not have */
+    int host_fd; /* -1: a standard stream the host does not have; a file in an image */
+    const struct image *image; /* not NULL: node of it, and a position for reading */
+    uint64_t node, position;
+    uint16_t image_flags; /* fdflags, which mean nothing there but are remembered */
     uint64_t rights_base, rights_inheriting;
     char *preopen; /* the guest's name of a preopened directory; NULL otherwise */
     uint32_t preopen_length;
@@ -149,10 +153,19 @@ struct wasi_strings {
     char *bytes;
 };
 
+/* A file image that is preopened; borrowed by descriptors, so it stays where it is. */
+struct wasi_image {
+    struct image image;
+    void *mapping; /* NULL: none */
+    size_t mapping_bytes;
+};
+
 struct wasi {
     struct wasi_descriptor *descriptors;
     uint32_t capacity; /* all beyond are unused */
     struct wasi_strings args, env;
+    struct wasi_image *images; /* as many as there are preopens */
+    uint32_t image_count;      /* of them in use */
     /* Room for one call; too much for a stack, and nothing may be allocated there. */
     union {
         struct iovec iovecs[WASI_MAX_IOVECS];
@@ -254,6 +267,32 @@ struct timespec wasi_timespec_of_ns(uint64_t ns);
 /* Saturates: before 1970 is 0, beyond 2554 the largest. */
 uint64_t wasi_ns_of_timespec(const struct timespec *ts);
 int wasi_open_flags(uint32_t fdflags);
+
+/* ---- file images (wasi_image.c) ---------------------------------------------------------- */
+
+/* Maps an image; fd is not needed afterwards. */
+enum status wasi_image_map(struct wasi_image *to, int fd, struct error *err) must_check;
+void wasi_image_unmap(struct wasi_image *image);
+/* These are for descriptors with an image, after rights and addresses were looked at. */
+enum wasi_errno wasi_image_read(const struct wasi_descriptor *d, const struct iovec *iovecs,
+                                int count, uint64_t offset, uint32_t *ret_n);
+enum wasi_errno wasi_image_seek(struct wasi_descriptor *d, int64_t offset, int whence,
+                                uint64_t *ret_position);
+uint64_t wasi_image_bytes_left(const struct wasi_descriptor *d);
+enum wasi_errno wasi_image_filestat(const struct wasi_descriptor *d, uint8_t *to,
+                                    enum wasi_abi abi);
+enum wasi_errno wasi_image_path_filestat(const struct wasi_descriptor *d, const char *path,
+                                         bool follow, uint8_t *to, enum wasi_abi abi);
+/* writes: for writing, or to truncate. Fills in what the descriptor stands for. */
+enum wasi_errno wasi_image_open(const struct wasi_descriptor *d, const char *path,
+                                uint32_t oflags, bool follow, bool writes,
+                                struct wasi_descriptor *ret_opened);
+enum wasi_errno wasi_image_readlink(const struct wasi_descriptor *d, const char *path,
+                                    uint8_t *to, uint32_t to_size, uint32_t *ret_n);
+/* The answer to whoever would change the last component of path (which is cut), or make it. */
+enum wasi_errno wasi_image_refuse(const struct wasi_descriptor *d, char *path, bool makes);
+enum wasi_errno wasi_image_readdir(const struct wasi_descriptor *d, uint8_t *to, uint32_t size,
+                                   uint64_t cookie, uint32_t *ret_n);
 
 /* ---- the functions, one for each line of wasi_functions.def ------------------------------ */
 

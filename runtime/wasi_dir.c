@@ -95,6 +95,12 @@ enum wasi_errno wasi_fd_readdir(struct wasi *w, struct guest_memory m, uint32_t 
     uint8_t *bytes = guest_range(m, buf, buf_len);
     uint8_t *n = guest_range(m, ret_n, 4);
     if (!bytes || !n) return WASI_EFAULT;
+    if (d->image) {
+        uint32_t used = 0;
+        e = wasi_image_readdir(d, bytes, buf_len, cookie, &used);
+        if (e == WASI_OK) store_u32(n, used);
+        return e;
+    }
     if (cookie > INT64_MAX || lseek(d->host_fd, (off_t)cookie, SEEK_SET) < 0)
         return cookie > INT64_MAX ? WASI_EINVAL : wasi_errno_last();
 

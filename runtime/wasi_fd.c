@@ -93,7 +93,7 @@ enum wasi_errno wasi_fd_fdstat_get(struct wasi *w, struct guest_memory m, uint32
     if (!d) return WASI_EBADF;
     uint8_t *to = guest_range(m, ret_stat, 24);
     if (!to) return WASI_EFAULT;
-    uint16_t fdflags = 0;
+    uint16_t fdflags = d->image_flags;
     if (d->filetype != WASI_FILETYPE_DIRECTORY && d->host_fd >= 0) {
         int flags = fcntl(d->host_fd, F_GETFL);
         if (flags < 0) return wasi_errno_last();
@@ -114,6 +114,13 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
     enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &d);
     if (e != WASI_OK) return e;
     if (flags & ~(uint32_t)31) return WASI_EINVAL;
+    if (d->image) {
+        const uint32_t settable = WASI_FDFLAG_APPEND | WASI_FDFLAG_NONBLOCK;
+        if (flags & ~settable & ~(uint32_t)d->image_flags) return WASI_ENOTSUP;
+        if (d->filetype == WASI_FILETYPE_DIRECTORY) return flags ? WASI_EINVAL : WASI_OK;
+        d->image_flags = (uint16_t)((d->image_flags & ~settable) | (flags & settable));
+        return WASI_OK;
+    }
     int old = fcntl(d->host_fd, F_GETFL);
     if (old < 0) return wasi_errno_last();
     /* Linux cannot change how a file syncs once it is open, and F_SETFL does not say so. */
@@ -133,6 +140,7 @@ enum wasi_errno wasi_fd_filestat_get(struct wasi *w, struct guest_memory m, uint
     if (e != WASI_OK) return e;
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
     if (!to) return WASI_EFAULT;
+    if (d->image) return wasi_image_filestat(d, to, abi);
     struct stat st;
     if (fstat(d->host_fd, &st) != 0) return wasi_errno_last();
     wasi_filestat_store(to, &st, d->filetype, abi);
@@ -154,6 +162,7 @@ enum wasi_errno wasi_fd_filestat_set_size(struct wasi *w, struct guest_memory m,
     enum wasi_errno e = file_get(w, fd, WASI_RIGHT_FD_FILESTAT_SET_SIZE, &d);
     if (e != WASI_OK) return e;
     if (size > INT64_MAX) return WASI_EINVAL;
+    if (d->image) return WASI_EROFS;
     return ftruncate(d->host_fd, (off_t)size) == 0 ? WASI_OK : wasi_errno_last();
 }
 
@@ -178,6 +187,7 @@ static enum wasi_errno sync_with(struct wasi *w, uint32_t fd, uint64_t right,
     struct wasi_descriptor *d;
     enum wasi_errno e = wasi_descriptor_get(w, fd, right, &d);
     if (e != WASI_OK) return e;
+    if (d->image) return WASI_OK; /* it is as it is on the disk */
     return call(d->host_fd) == 0 ? WASI_OK : wasi_errno_last();
 }
 
@@ -200,6 +210,7 @@ enum wasi_errno wasi_fd_allocate(struct wasi *w, struct guest_memory m, uint32_t
     if (e != WASI_OK) return e;
     if (length == 0) return WASI_EINVAL;
     if (add_overflows(offset, length, &end) || end > INT64_MAX) return WASI_EFBIG;
+    if (d->image) return WASI_EROFS;
     /* Not posix_fallocate(3): where a file system cannot, glibc would write every block. */
     return fallocate(d->host_fd, 0, (off_t)offset, (off_t)length) == 0 ? WASI_OK
                                                                        : wasi_errno_last();
@@ -216,6 +227,7 @@ enum wasi_errno wasi_fd_advise(struct wasi *w, struct guest_memory m, uint32_t f
     if (e != WASI_OK) return e;
     if (advice >= countof(host_advice)) return WASI_EINVAL;
     if (offset > INT64_MAX || length > INT64_MAX) return WASI_EINVAL;
+    if (d->image) return WASI_OK; /* shared with others, who may want it otherwise */
     int result = posix_fadvise(d->host_fd, (off_t)offset, (off_t)length, host_advice[advice]);
     return wasi_errno_from_host(result);
 }

@@ -67,6 +67,14 @@ static enum wasi_errno finish(ssize_t moved, uint8_t *ret_n) {
 
 /* ---- reads and writes -------------------------------------------------------------------- */
 
+static enum wasi_errno read_image(const struct wasi *w, const struct wasi_descriptor *d,
+                                  int count, uint64_t offset, uint8_t *ret_n) {
+    uint32_t got = 0;
+    enum wasi_errno e = wasi_image_read(d, w->scratch.iovecs, count, offset, &got);
+    if (e == WASI_OK) store_u32(ret_n, got);
+    return e;
+}
+
 enum wasi_errno wasi_fd_read(struct wasi *w, struct guest_memory m, uint32_t fd, uint32_t iovs,
                              uint32_t iovs_len, uint32_t ret_n) {
     struct wasi_descriptor *d;
@@ -77,6 +85,11 @@ enum wasi_errno wasi_fd_read(struct wasi *w, struct guest_memory m, uint32_t fd,
     if (!n) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
+    if (d->image) {
+        e = read_image(w, d, count, d->position, n);
+        if (e == WASI_OK) d->position += load_u32(n);
+        return e;
+    }
     return finish(readv(d->host_fd, w->scratch.iovecs, count), n);
 }
 
@@ -90,6 +103,7 @@ enum wasi_errno wasi_fd_write(struct wasi *w, struct guest_memory m, uint32_t fd
     if (!n) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
+    if (d->image) return WASI_EROFS; /* which has no right to write */
     return finish(writev(d->host_fd, w->scratch.iovecs, count), n);
 }
 
@@ -108,6 +122,8 @@ static enum wasi_errno positioned(struct wasi *w, struct guest_memory m, uint32_
     if (offset > INT64_MAX) return WASI_EINVAL;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
+    if (d->image) /* which has no right to write */
+        return right == WASI_RIGHT_FD_READ ? read_image(w, d, count, offset, n) : WASI_EROFS;
     return finish(call(d->host_fd, w->scratch.iovecs, count, (off_t)offset), n);
 }
 
@@ -132,8 +148,15 @@ static bool whence_of(uint32_t whence, enum wasi_abi abi, int *ret) {
     return true;
 }
 
-static enum wasi_errno seek(int host_fd, int64_t offset, int whence, uint8_t *ret_offset) {
-    off_t at = lseek(host_fd, offset, whence);
+static enum wasi_errno seek(struct wasi_descriptor *d, int64_t offset, int whence,
+                            uint8_t *ret_offset) {
+    if (d->image) {
+        uint64_t position = 0;
+        enum wasi_errno e = wasi_image_seek(d, offset, whence, &position);
+        if (e == WASI_OK) store_u64(ret_offset, position);
+        return e;
+    }
+    off_t at = lseek(d->host_fd, offset, whence);
     if (at < 0) return wasi_errno_last();
     store_u64(ret_offset, (uint64_t)at);
     return WASI_OK;
@@ -153,7 +176,7 @@ enum wasi_errno wasi_fd_seek(struct wasi *w, struct guest_memory m, uint32_t fd,
     if (!known) return WASI_EINVAL;
     uint8_t *to = guest_range(m, ret_offset, 8);
     if (!to) return WASI_EFAULT;
-    return seek(d->host_fd, (int64_t)offset, host_whence, to);
+    return seek(d, (int64_t)offset, host_whence, to);
 }
 
 enum wasi_errno wasi_fd_tell(struct wasi *w, struct guest_memory m, uint32_t fd,
@@ -165,7 +188,7 @@ enum wasi_errno wasi_fd_tell(struct wasi *w, struct guest_memory m, uint32_t fd,
     if (!(d->rights_base & (WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_SEEK))) return WASI_ENOTCAPABLE;
     uint8_t *to = guest_range(m, ret_offset, 8);
     if (!to) return WASI_EFAULT;
-    return seek(d->host_fd, 0, SEEK_CUR, to);
+    return seek(d, 0, SEEK_CUR, to);
 }
 
 /* ---- sockets ----------------------------------------------------------------------------- */

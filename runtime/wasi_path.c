@@ -38,6 +38,9 @@ static enum wasi_errno load_place(struct wasi *w, struct guest_memory m, uint32_
     struct wasi_descriptor *d;
     enum wasi_errno e = load(w, m, fd, right, path, path_len, &d, path_buffer);
     if (e != WASI_OK) return e;
+    const uint64_t making = WASI_RIGHT_PATH_CREATE_DIRECTORY | WASI_RIGHT_PATH_SYMLINK |
+                            WASI_RIGHT_PATH_LINK_TARGET;
+    if (d->image) return wasi_image_refuse(d, path_buffer, right & making);
     e = wasi_place_open(d->host_fd, path_buffer, ret);
     if (e != WASI_OK) return e;
     if (!d->read_only) return WASI_OK;
@@ -113,6 +116,20 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
     uint64_t allowed = d->rights_inheriting;
     int dir_fd = d->host_fd;
     uint32_t number = 0;
+    if (d->image) {
+        bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+        e = wasi_image_open(d, name, oflags, dirflags & WASI_LOOKUP_SYMLINK_FOLLOW, writes,
+                            &opened);
+        if (e == WASI_OK) e = wasi_descriptor_reserve(w, &number);
+        if (e != WASI_OK) return e;
+        opened.owned = false;
+        opened.image_flags = opened.filetype == WASI_FILETYPE_DIRECTORY ? 0 : (uint16_t)fdflags;
+        opened.rights_base = base & allowed & wasi_rights_of_type(opened.filetype, -1);
+        opened.rights_inheriting = inheriting & allowed;
+        wasi_descriptor_put(w, number, &opened);
+        store_u32(to, number);
+        return WASI_OK;
+    }
     e = wasi_descriptor_reserve(w, &number); /* before a file is made; d may have moved */
     if (e != WASI_OK) return e;
     e = opened.read_only ? open_read_only(dir_fd, name, flags, &opened.host_fd)
@@ -151,6 +168,10 @@ enum wasi_errno wasi_path_filestat_get(struct wasi *w, struct guest_memory m, ui
     if (e != WASI_OK) return e;
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
     if (!to) return WASI_EFAULT;
+    if (d->image) {
+        if (flags > 1) return WASI_EINVAL;
+        return wasi_image_path_filestat(d, name, flags & WASI_LOOKUP_SYMLINK_FOLLOW, to, abi);
+    }
     e = open_to_look(d, name, flags, &host_fd);
     if (e != WASI_OK) return e;
     struct stat st;
@@ -171,6 +192,13 @@ enum wasi_errno wasi_path_filestat_set_times(struct wasi *w, struct guest_memory
     if (e != WASI_OK) return e;
     e = wasi_times_load(atim, mtim, fst_flags, times);
     if (e != WASI_OK) return e;
+    if (d->image) {
+        uint8_t unused[WASI_FILESTAT_SIZE(WASI_PREVIEW1)];
+        if (flags > 1) return WASI_EINVAL;
+        e = wasi_image_path_filestat(d, name, flags & WASI_LOOKUP_SYMLINK_FOLLOW, unused,
+                                     WASI_PREVIEW1);
+        return e == WASI_OK ? WASI_EROFS : e;
+    }
     e = open_to_look(d, name, flags, &host_fd);
     if (e != WASI_OK) return e;
     if (d->read_only) return WASI_EROFS;
@@ -254,6 +282,12 @@ enum wasi_errno wasi_path_readlink(struct wasi *w, struct guest_memory m, uint32
     uint8_t *to = guest_range(m, buf, buf_len);
     uint8_t *n = guest_range(m, ret_n, 4);
     if (!to || !n) return WASI_EFAULT;
+    if (d->image) {
+        uint32_t length = 0;
+        e = wasi_image_readlink(d, name, to, buf_len, &length);
+        if (e == WASI_OK) store_u32(n, length);
+        return e;
+    }
     if (name[path_len - 1] == '/') return walk_to_directory(d->host_fd, name, WASI_EINVAL);
     e = wasi_place_open(d->host_fd, name, &place);
     if (e != WASI_OK) return e;

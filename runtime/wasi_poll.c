@@ -112,7 +112,7 @@ static enum wasi_errno stream_of(struct wasi *w, const struct subscription *s,
                                  struct wasi_descriptor **ret) {
     uint64_t right = s->type == WASI_EVENT_FD_READ ? WASI_RIGHT_FD_READ : WASI_RIGHT_FD_WRITE;
     struct wasi_descriptor *d = wasi_descriptor_at(w, s->fd);
-    if (!d || d->host_fd < 0) return WASI_EBADF;
+    if (!d || (d->host_fd < 0 && !d->image)) return WASI_EBADF;
     if (d->filetype == WASI_FILETYPE_DIRECTORY) return WASI_EBADF;
     return wasi_descriptor_get(w, s->fd, right | WASI_RIGHT_POLL_FD_READWRITE, ret);
 }
@@ -120,6 +120,7 @@ static enum wasi_errno stream_of(struct wasi *w, const struct subscription *s,
 /* ---- events ------------------------------------------------------------------------------ */
 
 static uint64_t bytes_to_read(const struct wasi_descriptor *d) {
+    if (d->image) return wasi_image_bytes_left(d);
     if (d->filetype == WASI_FILETYPE_REGULAR_FILE) {
         struct stat st;
         off_t at = lseek(d->host_fd, 0, SEEK_CUR);
@@ -159,7 +160,7 @@ static bool event_of(struct wasi *w, const struct subscription *s, uint64_t star
     struct wasi_descriptor *d = NULL;
     event.error = s->type > WASI_EVENT_FD_WRITE ? WASI_EINVAL : stream_of(w, s, &d);
     if (event.error == WASI_OK) {
-        if (revents == 0) return false;
+        if (revents == 0 && !d->image) return false; /* an image is always ready */
         if (revents & POLLNVAL) event.error = WASI_EBADF;
         if (s->type == WASI_EVENT_FD_READ) event.nbytes = bytes_to_read(d);
         /* An error of the stream shows when it is read or written. */
@@ -188,6 +189,7 @@ static void prepare(struct wasi *w, const uint8_t *in, uint32_t count, enum wasi
             e = stream_of(w, &s, &d);
             if (e == WASI_OK) {
                 fds[i].fd = d->host_fd;
+                if (d->image) left = 0; /* at once */
                 fds[i].events = s.type == WASI_EVENT_FD_READ ? POLLIN | POLLRDHUP : POLLOUT;
             }
         }

@@ -8,8 +8,12 @@
  *   cmd_compile.c    hutch compile
  *   cmd_run.c        hutch run: finds or makes the object, then becomes hutch-tenant
  *   cmd_inspect.c    hutch inspect
+ *   cmd_image.c      hutch image: makes and reads file images
+ *   cmd_profile.c    hutch profile, and the profiles that run and compile take
+ *   profile_text.c   a profile for people, and as JSON
  *   compile_child.c  the compiler as a child process, and the progress line
- *   object_cache.c   objects kept from one run to the next
+ *   object_cache.c   the object of a module: from the store, or compiled and kept
+ *   cmd_cache.c      hutch cache: what the store holds, and its upkeep
  *   module_file.c    the bytes of a module, or why the file is none
  *   report.c         the one place that prints an error (report.h)
  *
@@ -30,18 +34,23 @@ enum cli_command {
 };
 
 struct cli_dir {
-    const char *host, *guest; /* host is owned where own_host says so */
-    char *owned;
+    const char *host, *guest;
+    bool read_only, image;
+    char *owned, *owned_guest; /* what of host and guest is a copy */
 };
 
 struct cli_options {
     struct compile_options compile;
     const char *output;
+    const char *profile, *profile_out;
+    struct buffer profile_bytes; /* what compile.profile borrows */
     const char *argv0, *invoke;
     struct cli_dir *dirs;
     uint32_t dir_count;
     const char **env; /* "NAME=VALUE" or "NAME" */
     uint32_t env_count;
+    const char *cache_dir; /* NULL: the default place */
+    bool no_cache;
     bool allow_precompiled, help;
     uint64_t max_memory_bytes;            /* 0: no limit */
     uint64_t max_stack_bytes, timeout_ns; /* 0: none */
@@ -84,6 +93,11 @@ bool help_has(const char *command);
 enum status module_file_read(const char *path, struct buffer *b, bool *ret_is_object,
                              struct error *err) must_check;
 
+/* ---- hutch.c ---- */
+/* Becomes another program of hutch's, which gets the command and its arguments; returns an exit
+ * status where it cannot. */
+int cli_become(const char *program, int argc, char **argv);
+
 /* ---- compile_child.c ---- */
 /* Path of a program that belongs to hutch: beside this one, or in the libexec directory. */
 enum status cli_find_program(const char *name, char *ret_path, size_t size,
@@ -100,25 +114,44 @@ enum status cli_map_file(int fd, const uint8_t **ret_bytes, size_t *ret_size,
 enum status cli_write_all(int fd, const void *bytes, size_t size, struct error *err) must_check;
 
 /* ---- object_cache.c ---- */
-/* What an object is kept under. */
-struct object_key {
-    struct digest name; /* of the module's digest and the compiler's fingerprint */
+struct cache;
+/* What a command wants the object of. */
+struct object_wanted {
+    const char *command, *file; /* for notes and the progress line */
+    const struct compile_options *options;
+    struct digest module;
+    const struct buffer *wasm; /* NULL: the module is in the store, if anywhere */
+    bool imported;             /* an object that was imported will do too */
 };
-enum status object_cache_key(const struct buffer *wasm, const struct compile_options *options,
-                             struct object_key *ret_key, struct error *err) must_check;
-/* Opens the object kept under key; ST_NOT_FOUND where there is none that can be used. */
-enum status object_cache_find(const struct object_key *key, int *ret_fd,
+/* From the store, or compiled and kept there; cache may be NULL: compiled. The descriptor is
+ * for reading; while it is open the store does not collect the object. */
+enum status object_obtain(struct cache *cache, const struct object_wanted *want, int *ret_fd,
+                          struct error *err) must_check;
+/* Opens the store at path (NULL: the default). Where it cannot, says so and returns NULL. */
+struct cache *object_cache_open(const char *path, const char *command, const char *file);
+/* "python:3.11", "python@sha256:...": the module that it means, itself or through an app's
+ * manifest. ST_NOT_FOUND, ST_USAGE (it is no such name). */
+enum status object_cache_name(struct cache *cache, const char *text, struct digest *ret_module,
                               struct error *err) must_check;
 /* Everything there is to check about an object, its digest too; check_host: also whether it can
  * run here. ret_module is the module's digest. ST_DAMAGED, ST_INCOMPATIBLE. */
 enum status object_file_check(int fd, bool check_host, struct abi_compat *ret_compat,
                               struct error *err) must_check;
-enum status object_cache_keep(const struct object_key *key, int object_fd,
-                              struct error *err) must_check;
+
+/* ---- cmd_profile.c ---- */
+/* Reads and checks the file of --profile, where there is one. */
+enum status cli_profile_load(struct cli_options *options, struct error *err) must_check;
+/* Opens (or makes) the file of --profile-out. ST_DAMAGED where it holds anything but a profile.
+ */
+enum status cli_profile_open_output(const char *path, int *ret_fd,
+                                    struct error *err) must_check;
 
 /* ---- the commands: exit statuses ---- */
 int cmd_compile(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
+int cmd_profile(int argc, char **argv);
+int cmd_image(int argc, char **argv);
+int cmd_cache(int argc, char **argv);
 
 #endif

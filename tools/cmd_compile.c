@@ -1,6 +1,7 @@
 /*
  * hutch compile: a module to a code object in a file. The file appears whole or not at all.
  */
+#include "cache/cache.h"
 #include "tools/cli.h"
 
 #include <fcntl.h>
@@ -48,7 +49,7 @@ static enum status publish(int object_fd, const char *output, struct error *err)
     return status;
 }
 
-static enum status compile(const struct cli_options *o, struct error *err) {
+static enum status compile(struct cli_options *o, struct error *err) {
     if (o->argument_count)
         return error_set(err, ST_USAGE, "one module at a time; '%s' is one too many",
                          o->arguments[0]);
@@ -60,9 +61,15 @@ static enum status compile(const struct cli_options *o, struct error *err) {
     auto_buffer struct buffer wasm = {0};
     auto_fd int object = -1;
     if ((status = module_file_read(o->file, &wasm, NULL, err)) != ST_OK) return status;
-    if ((status = compile_in_child(&wasm, o->file, &o->compile, &object, err)) != ST_OK)
-        return status;
-    return publish(object, output, err);
+    if ((status = cli_profile_load(o, err)) != ST_OK) return status;
+    struct object_wanted want = {
+        .command = "compile", .file = o->file, .options = &o->compile, .wasm = &wasm};
+    want.module = digest_of(wasm.bytes, wasm.size);
+    struct cache *cache =
+        o->no_cache ? NULL : object_cache_open(o->cache_dir, "compile", o->file);
+    status = object_obtain(cache, &want, &object, err);
+    cache_close(cache);
+    return status == ST_OK ? publish(object, output, err) : status;
 }
 
 int cmd_compile(int argc, char **argv) {

@@ -1,12 +1,15 @@
 /*
- * hutch inspect: what a code object holds, and a short answer for a module. Everything about
+ * hutch inspect: what a code object holds, and a short answer for a module (a bundle:
+ * inspect_bundle.c). Everything about
  * the file is checked as when it is loaded, its content digest too, but what only keeps it
  * from running here (another ABI, a missing CPU feature) is shown, not refused.
  */
 #include "tools/cli.h"
+#include "tools/cli.h"
 #include "tools/inspect.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #define FILE_MAX_BYTES (UINT64_C(4) << 30)
 
@@ -25,6 +28,10 @@ static enum status parse(int argc, char **argv, struct inspect_options *o, struc
             o->json = true;
         else if (!only_files && strcmp(word, "--functions") == 0)
             o->functions = true;
+        else if (!only_files && strncmp(word, "--trust-dir=", 12) == 0)
+            continue; /* for bundles */
+        else if (!only_files && strcmp(word, "--trust-dir") == 0 && i + 1 < argc)
+            i++;
         else if (!only_files && word[0] == '-' && word[1])
             return error_set(err, ST_USAGE, "unknown option %s", word);
         else if (o->path)
@@ -145,6 +152,14 @@ static enum status inspect_code(const struct inspect_options *o, const struct bu
     return status != ST_OK ? status : verified ? ST_OK : ST_DAMAGED;
 }
 
+/* A bundle may be larger than memory, and is told apart before it is read. */
+static bool is_bundle(const char *path) {
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    uint8_t start[512];
+    return fd >= 0 && pread(fd, start, sizeof start, 0) == (ssize_t)sizeof start &&
+           memcmp(start + 257, "ustar", 5) == 0; /* pax(1) and GNU tar */
+}
+
 static enum status inspect(const struct inspect_options *o, struct error *err) {
     auto_buffer struct buffer bytes = {0};
     enum status status = file_read(AT_FDCWD, o->path, FILE_MAX_BYTES, &bytes, err);
@@ -167,6 +182,8 @@ int cmd_inspect(int argc, char **argv) {
     struct inspect_options options = {0};
     struct error err = {0};
     enum status status = parse(argc, argv, &options, &err);
+    if (status == ST_OK && is_bundle(options.path))
+        return cli_become("hutch-bundle", argc, argv);
     if (status == ST_OK) status = inspect(&options, &err);
     return status == ST_OK ? EXIT_DONE : cli_report("inspect", options.path, &err);
 }

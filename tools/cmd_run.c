@@ -3,6 +3,7 @@
  * directories the guest may use, and becomes hutch-tenant with those descriptors and no others.
  * From then on the process is the guest's: its exit status, its signals, its terminal.
  */
+#include "cache/cache.h"
 #include "tools/cli.h"
 #include "tools/tenant_config.h"
 
@@ -13,29 +14,41 @@
 
 extern char **environ;
 
+/* The object of a module in a file, or of what a name in the store means. wasm is NULL then. */
 static enum status find_or_compile(const struct cli_options *o, const struct buffer *wasm,
                                    int *ret_fd, struct error *err) {
-    struct object_key key;
-    enum status status = object_cache_key(wasm, &o->compile, &key, err);
-    if (status != ST_OK) return status;
-    struct error ignored = {0};
-    if (object_cache_find(&key, ret_fd, &ignored) == ST_OK) return ST_OK;
-    auto_fd int object = -1;
-    status = compile_in_child(wasm, o->file, &o->compile, &object, err);
-    if (status != ST_OK) return status;
-    /* A cache that cannot be written costs time, not the run. */
-    struct error kept = {0};
-    if (object_cache_keep(&key, object, &kept) != ST_OK) {
-        error_wrap(&kept, "the object is not kept for the next run");
-        cli_note("run", o->file, &kept);
-    }
-    *ret_fd = steal_fd(&object);
-    return ST_OK;
+    struct object_wanted want = {.command = "run",
+                                 .file = o->file,
+                                 .options = &o->compile,
+                                 .wasm = wasm,
+                                 .imported = true};
+    struct cache *cache = NULL;
+    enum status status = ST_OK;
+    if (!o->no_cache || !wasm) cache = object_cache_open(o->cache_dir, "run", o->file);
+    if (wasm)
+        want.module = digest_of(wasm->bytes, wasm->size);
+    else if (cache)
+        status = object_cache_name(cache, o->file, &want.module, err);
+    else
+        status = error_set(err, ST_NOT_FOUND, "there is neither such a file nor a cache");
+    if (status == ST_OK) status = object_obtain(cache, &want, ret_fd, err);
+    cache_close(cache);
+    return status;
+}
+
+/* "python:3.11": no file, and what only a name has. */
+static bool is_store_name(const char *text) {
+    char name[CACHE_NAME_MAX];
+    bool is_digest;
+    struct digest digest;
+    return strpbrk(text, ":@") && access(text, F_OK) < 0 && errno == ENOENT &&
+           cache_name_parse(text, name, &is_digest, &digest, NULL) == ST_OK;
 }
 
 static enum status open_object(const struct cli_options *o, int *ret_fd, struct error *err) {
     auto_buffer struct buffer wasm = {0};
     bool is_object = false;
+    if (is_store_name(o->file)) return find_or_compile(o, NULL, ret_fd, err);
     enum status status = module_file_read(o->file, &wasm, &is_object, err);
     if (status != ST_OK) return status;
     if (!is_object) return find_or_compile(o, &wasm, ret_fd, err);
@@ -51,14 +64,17 @@ static enum status open_object(const struct cli_options *o, int *ret_fd, struct 
     return ST_OK;
 }
 
-/* Opens the directories; close-on-exec still. */
+/* Opens the directories and images; close-on-exec still. */
 static enum status open_dirs(const struct cli_options *o, struct tenant_dir *ret_dirs,
                              struct error *err) {
     for (uint32_t i = 0; i < o->dir_count; i++) {
-        int fd = open(o->dirs[i].host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        const struct cli_dir *dir = &o->dirs[i];
+        int kind = dir->image ? O_NOCTTY | O_NONBLOCK : O_DIRECTORY;
+        int fd = open(dir->host, O_RDONLY | O_CLOEXEC | kind);
         if (fd < 0)
-            return error_set_errno(err, ST_IO, "cannot open the directory %s", o->dirs[i].host);
-        ret_dirs[i] = (struct tenant_dir){fd, o->dirs[i].guest};
+            return error_set_errno(err, ST_IO, "cannot open the %s %s",
+                                   dir->image ? "image" : "directory", dir->host);
+        ret_dirs[i] = (struct tenant_dir){fd, dir->guest, dir->read_only, dir->image};
     }
     return ST_OK;
 }
@@ -121,6 +137,8 @@ static enum status become_tenant(const struct tenant_config *config, struct aren
     int config_fd = -1;
     if ((status = tenant_config_write(config, &config_fd, err)) != ST_OK) return status;
     if ((status = inherit(config->object_fd, err)) != ST_OK) return status;
+    if (config->profile_fd >= 0 && (status = inherit(config->profile_fd, err)) != ST_OK)
+        return status;
     for (uint32_t i = 0; i < config->dir_count; i++)
         if ((status = inherit(config->dirs[i].fd, err)) != ST_OK) return status;
     char program[] = "hutch-tenant", number[16];
@@ -134,7 +152,7 @@ static enum status become_tenant(const struct tenant_config *config, struct aren
     return error_set_errno(err, ST_IO, "cannot run %s", path);
 }
 
-static enum status run(const struct cli_options *o, struct error *err) {
+static enum status run(struct cli_options *o, struct error *err) {
     auto_arena struct arena arena = {0};
     const char **argv = arena_array(&arena, (size_t)o->argument_count + 1, sizeof *argv);
     const char **env = arena_array(&arena, o->env_count, sizeof *env);
@@ -145,6 +163,7 @@ static enum status run(const struct cli_options *o, struct error *err) {
     for (int i = 0; i < o->argument_count; i++) argv[i + 1] = o->arguments[i];
     struct tenant_config config = {
         .object_fd = -1,
+        .profile_fd = -1,
         .max_memory_bytes = o->max_memory_bytes,
         .max_stack_bytes = o->max_stack_bytes,
         .timeout_ns = o->timeout_ns,
@@ -159,7 +178,11 @@ static enum status run(const struct cli_options *o, struct error *err) {
     enum status status;
     if ((status = resolve_env(o, &arena, env, &config.envc, err)) != ST_OK) return status;
     if ((status = open_dirs(o, dirs, err)) != ST_OK) return status;
+    if ((status = cli_profile_load(o, err)) != ST_OK) return status;
     if ((status = open_object(o, &config.object_fd, err)) != ST_OK) return status;
+    if (o->profile_out &&
+        (status = cli_profile_open_output(o->profile_out, &config.profile_fd, err)) != ST_OK)
+        return status;
     return become_tenant(&config, &arena, err);
 }
 

@@ -109,7 +109,7 @@ static void progress_clear(const struct progress *p) {
 /* ---- the child ---- */
 
 struct child_files {
-    int wasm, object, report, words;
+    int wasm, object, report, words, profile;
 };
 
 /* After fork: puts the descriptors where hutch-compiler expects them. Only calls that are safe
@@ -118,12 +118,14 @@ static void child_exec(const char *path, char *const *argv, const struct child_f
                        pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(127);
-    const int wanted[] = {files->words, files->wasm, files->object, files->report};
-    const int places[] = {STDERR_FILENO, REPORT_FD_WASM, REPORT_FD_OBJECT, REPORT_FD_REPORT};
+    const int wanted[] = {files->words, files->wasm, files->object, files->report,
+                          files->profile};
+    const int places[] = {STDERR_FILENO, REPORT_FD_WASM, REPORT_FD_OBJECT, REPORT_FD_REPORT,
+                          REPORT_FD_PROFILE};
     /* Out of the way first, so that none is overwritten before its turn. */
     int moved[countof(wanted)];
     for (size_t i = 0; i < countof(wanted); i++) {
-        moved[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, REPORT_FD_REPORT + 1);
+        moved[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, REPORT_FD_PROFILE + 1);
         if (moved[i] < 0) _exit(127);
     }
     for (size_t i = 0; i < countof(wanted); i++)
@@ -205,6 +207,11 @@ enum status compile_in_child(const struct buffer *wasm, const char *name,
     auto_fd int wasm_fd = -1;
     auto_fd int object_fd = -1;
     auto_fd int words_fd = -1;
+    auto_fd int profile_fd = -1;
+    if ((status = cli_memory_file("hutch-profile", &profile_fd, err)) != ST_OK ||
+        (status = cli_write_all(profile_fd, options->profile, options->profile_size, err)) !=
+            ST_OK)
+        return status;
     if ((status = cli_memory_file("hutch-module", &wasm_fd, err)) != ST_OK ||
         (status = cli_memory_file("hutch-object", &object_fd, err)) != ST_OK ||
         (status = cli_memory_file("hutch-words", &words_fd, err)) != ST_OK ||
@@ -216,16 +223,17 @@ enum status compile_in_child(const struct buffer *wasm, const char *name,
     snprintf(level, sizeof level, "%d", (int)options->level);
     snprintf(jobs, sizeof jobs, "%u", options->jobs);
     char program[] = "hutch-compiler", lines[] = {options->debug_lines ? '1' : '0', 0};
+    char counters[] = {options->profile_generate ? '1' : '0', 0};
     auto_free char *target = strdup(options->target);
     auto_free char *dump = strdup(options->dump_dir ? options->dump_dir : "");
     if (!target || !dump) return error_set(err, ST_NO_MEMORY, "out of memory");
-    char *argv[] = {program, placement, level, target, jobs, lines, dump, NULL};
+    char *argv[] = {program, placement, level, target, jobs, lines, counters, dump, NULL};
 
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) < 0) return error_set_errno(err, ST_IO, "cannot make a pipe");
     auto_fd int read_end = ends[0];
     auto_fd int write_end = ends[1];
-    struct child_files files = {wasm_fd, object_fd, write_end, words_fd};
+    struct child_files files = {wasm_fd, object_fd, write_end, words_fd, profile_fd};
     fflush(NULL);
     pid_t parent = getpid(), child = fork();
     if (child < 0) return error_set_errno(err, ST_IO, "cannot start the compiler");

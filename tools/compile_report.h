@@ -1,6 +1,7 @@
 /*
  * Between `hutch` and its child `hutch-compiler`: descriptors at fixed numbers, options in argv
- * (placement, level, target, jobs, lines, dump directory), and a pipe with a line a report:
+ * (placement, level, target, jobs, lines, counters, dump directory), and a pipe with a line a
+ * report:
  *
  *     P step done total            progress
  *     E status errno offset text   the error; offset is "-" where there is none
@@ -12,9 +13,10 @@
 
 #include "base/base.h"
 
-#define REPORT_FD_WASM 3   /* a memory file: the module */
-#define REPORT_FD_OBJECT 4 /* an empty memory file for the object */
-#define REPORT_FD_REPORT 5 /* the pipe */
+#define REPORT_FD_WASM 3    /* a memory file: the module */
+#define REPORT_FD_OBJECT 4  /* an empty memory file for the object */
+#define REPORT_FD_REPORT 5  /* the pipe */
+#define REPORT_FD_PROFILE 6 /* a memory file: a profile to compile by, or empty */
 #define REPORT_MAX_BYTES 65536
 
 /* Writers: false where the other end is gone. */

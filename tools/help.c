@@ -13,6 +13,11 @@ static const char overview[] =
     "  run       run a program; compiled on the way the first time, from the cache afterwards\n"
     "  compile   make a code object of a module\n"
     "  inspect   show what a code object holds\n"
+    "  profile   add up and show profiles\n"
+    "  image     make, list or check a read-only image of a directory's files\n"
+    "  bundle    put modules and their code objects into one signed file\n"
+    "  import    take a bundle into the cache\n"
+    "  key       make keys that sign bundles, and say which are trusted\n"
     "  help      explain a command: hutch help run\n"
     "\n"
     "Options:\n"
@@ -43,6 +48,8 @@ static const struct help helps[] = {
      "  hutch run hello.wasm one two              arguments for the program\n"
      "  hutch run --dir . app.wasm                this directory, as .\n"
      "  hutch run --dir /srv/d::/d app.wasm       /srv/d, which the program sees as /d\n"
+     "  hutch run --dir /srv/d::/d:ro app.wasm    the same, but nothing can be changed\n"
+     "  hutch run --image lib.erofs::/lib app.wasm    the files of an image, as /lib\n"
      "  hutch run --env LANG --env DEBUG=1 app.wasm\n"
      "  hutch run --invoke add math.wasm 2 3      prints 5\n"
      "  hutch run -W max-memory-size=256M,timeout=5s app.wasm\n"
@@ -75,21 +82,145 @@ static const struct help helps[] = {
      "at all.\n",
      'C'},
     {"inspect",
-     "Usage: hutch inspect [--json] [--functions] FILE\n"
+     "Usage: hutch inspect [--json] [--functions] [--trust-dir DIR] FILE\n"
      "\n"
      "Shows what a code object holds: what it was made from, by which compiler and for which\n"
      "processor, its imports and exports with their types, functions, memories and sections.\n"
-     "Of a module it says whether it is valid. Nothing is run.\n"
+     "Of a module it says whether it is valid, of a bundle what is in it, who signed it and\n"
+     "whether every digest holds. Nothing is run.\n"
      "\n"
      "Options:\n"
      "      --json       everything, as one JSON value\n"
-     "      --functions  every function: name, address, size, offset in the module\n",
+     "      --functions  every function: name, address, size, offset in the module\n"
+     "      --trust-dir DIR  the keys that a bundle is judged by\n",
      "  hutch inspect app.hutch\n"
      "  hutch inspect --functions app.hutch\n"
      "  hutch inspect --json app.hutch\n",
      "Exit status: 0 done, 1 where it is not sound, 2 a mistake on the command "
      "line.\n",
      'I'},
+    {"profile",
+     "Usage: hutch profile merge -o FILE PROFILE...\n"
+     "       hutch profile show [--json] [--top N] PROFILE [MODULE.wasm]\n"
+     "\n"
+     "Profiles say how often each function and branch of a program ran. `hutch run "
+     "--profile-out`\n"
+     "writes them, `hutch compile --profile` compiles by them. merge adds profiles up; show\n"
+     "prints the functions that ran most, with their names where it is given the module.\n"
+     "\n"
+     "Options:\n"
+     "  -o, --output FILE  where merge leaves the sum\n"
+     "      --json         everything, as one JSON value\n"
+     "      --top N        how many functions to show (default: 20)\n",
+     "  hutch run --profile-out app.prof app.wasm < input\n"
+     "  hutch compile --profile app.prof -o app.hutch app.wasm\n"
+     "  hutch profile merge -o all.prof monday.prof tuesday.prof\n"
+     "  hutch profile show --top 5 app.prof app.wasm\n",
+     "A profile also fits other builds of a program, as far as their functions are the same.\n"
+     "\n"
+     "Exit status: 0 done, 1 where a file is not sound, 2 a mistake on the command line.\n",
+     'I'},
+    {"image",
+     "Usage: hutch image create [--mtime TIME] -o FILE DIR\n"
+     "       hutch image list FILE\n"
+     "       hutch image check FILE\n"
+     "\n"
+     "An image is one file that holds a directory's files, to be read only (EROFS: the kernel\n"
+     "mounts it, mkfs.erofs makes it too). Programs that read from one share its memory and\n"
+     "need no system call. The same files give the same bytes.\n"
+     "\n"
+     "Options:\n"
+     "  -o, --output FILE  where create leaves the image\n"
+     "      --mtime TIME   the time of every file, in seconds since 1970, or keep: each "
+     "file's\n"
+     "                     own (default: $SOURCE_DATE_EPOCH, else 1980-01-01)\n",
+     "  hutch image create site-packages -o app.erofs\n"
+     "  hutch image list app.erofs\n"
+     "  hutch run --image app.erofs::/lib python.wasm\n",
+     "Exit status: 0 done, 1 where it is not sound or cannot be made, 2 a mistake on the "
+     "command\n"
+     "line.\n",
+     'I'},
+    {"bundle",
+     "Usage: hutch bundle [OPTIONS] -o FILE.tar [NAME[:TAG]=]MODULE.wasm...\n"
+     "\n"
+     "Puts modules, their code objects for one or more processors and images of files into "
+     "one\n"
+     "file: an OCI image layout, which skopeo and any registry carry. A node that trusts the "
+     "key\n"
+     "runs it without compiling. Objects come from the cache or are compiled.\n"
+     "\n"
+     "Options:\n"
+     "  -o, --output FILE      where to leave the bundle; it appears whole or not at all\n"
+     "      --target LIST      v2, v3, v4, native, with commas (default: v3)\n"
+     "      --sign KEY         a private key of 'hutch key generate'\n"
+     "      --name NAME[:TAG]  what the app is called (default: the first module's name)\n"
+     "      --image PATH=FILE  an image of 'hutch image create', for the app to see as PATH\n"
+     "      --level N          of compression, 1 to 19 (default: 9)\n"
+     "  -O, --optimize LEVEL   as for compile\n"
+     "  -j, --jobs N           as for compile\n"
+     "      --sequence N       nodes take no lower one later (default: SOURCE_DATE_EPOCH, "
+     "else\n"
+     "                         the time in seconds since 1970)\n"
+     "      --expires TIME     nodes refuse it afterwards: 30d, 12h\n"
+     "      --no-objects       modules only; nodes compile\n"
+     "      --cache-dir DIR    where objects are looked up and kept\n"
+     "      --json             the result as JSON\n",
+     "  hutch bundle hello.wasm -o hello.tar\n"
+     "  hutch bundle --target v2,v3,v4 --sign ci.key python:3.11=python.wasm -o python.tar\n"
+     "  skopeo copy oci-archive:python.tar docker://registry.example/python:3.11\n",
+     "The same modules, options, sequence and key give the same bytes.\n"
+     "\n"
+     "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n",
+     'I'},
+    {"import",
+     "Usage: hutch import [OPTIONS] FILE.tar\n"
+     "\n"
+     "Takes a bundle into the cache, so that 'hutch run NAME' finds it; - reads standard "
+     "input.\n"
+     "Every digest is checked before anything of it can be found. Native code is taken only "
+     "from\n"
+     "a bundle that a trusted key signed; of others the modules are, and are compiled here.\n"
+     "\n"
+     "Options:\n"
+     "      --allow-unsigned  native code of unknown makers too: it runs with your rights\n"
+     "      --allow-older     also a bundle older than the one a name had before\n"
+     "      --trust-dir DIR   the trusted keys (default: $HUTCH_TRUST_DIR, else\n"
+     "                        ~/.config/hutch/trust.d and /etc/hutch/trust.d)\n"
+     "      --cache-dir DIR   the cache to take it into\n"
+     "      --max-size SIZE   refuse what is larger unpacked (default: 16G)\n"
+     "      --dry-run         check everything, change nothing\n"
+     "      --json            the result as JSON\n",
+     "  hutch import python.tar\n"
+     "  hutch run python:3.11 script.py\n"
+     "  skopeo copy docker://registry.example/python:3.11 oci-archive:python.tar\n",
+     "Repeating an import, or interrupting it, does no harm.\n"
+     "\n"
+     "Exit status: 0 done, 1 where it is refused, 2 a mistake on the command line.\n",
+     'I'},
+    {"key",
+     "Usage: hutch key generate [-o NAME]\n"
+     "       hutch key list [--json]\n"
+     "       hutch key trust [--name NAME] FILE.pub\n"
+     "       hutch key revoke [--reason TEXT] NAME|ID|FILE.pub\n"
+     "\n"
+     "Keys are Ed25519, in PEM files that openssl reads. generate makes NAME.key, which signs, "
+     "and\n"
+     "NAME.pub, for the nodes. trust copies a public key into the trust directory; revoke "
+     "refuses\n"
+     "a key from then on, whatever else is in that directory.\n"
+     "\n"
+     "Options:\n"
+     "  -o, --output NAME    of the pair of files (default: hutch)\n"
+     "      --trust-dir DIR  (default: $HUTCH_TRUST_DIR, else ~/.config/hutch/trust.d, or\n"
+     "                       /etc/hutch/trust.d for root)\n"
+     "      --name NAME      to call the key by (default: the file's)\n"
+     "      --reason TEXT    kept beside the revocation\n"
+     "      --json           list as JSON\n",
+     "  hutch key generate -o ci\n"
+     "  hutch key trust ci.pub\n"
+     "  hutch key revoke --reason 'laptop lost' ci\n",
+     "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n", 'I'},
 };
 
 static const struct {

@@ -6,18 +6,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 static const struct {
     const char *name;
     int (*function)(int argc, char **argv);
+    const char *program; /* where function is NULL: it has the command */
 } commands[] = {
-    {"run", cmd_run},
-    {"compile", cmd_compile},
-    {"inspect", cmd_inspect},
+    {"run", cmd_run, NULL},           {"compile", cmd_compile, NULL},
+    {"inspect", cmd_inspect, NULL},   {"profile", cmd_profile, NULL},
+    {"image", cmd_image, NULL},       {"bundle", NULL, "hutch-bundle"},
+    {"import", NULL, "hutch-bundle"}, {"key", NULL, "hutch-bundle"},
 };
-
-static const char *const command_names[] = {"run", "compile", "inspect", "help", NULL};
 
 /* Descriptors 0 to 2 are open from here on, so that no file of ours becomes the guest's output.
  */
@@ -54,9 +55,26 @@ static int unknown_command(const char *word) {
     size_t length = strlen(word);
     if (length > 5 && strcmp(word + length - 5, ".wasm") == 0)
         return usage("to run a module: hutch run ", word, "");
-    const char *near = cli_near(word, command_names);
+    const char *names[countof(commands) + 2] = {"help"};
+    for (size_t i = 0; i < countof(commands); i++) names[i + 1] = commands[i].name;
+    const char *near = cli_near(word, names);
     if (near) return usage("unknown command, did you mean '", near, "'?");
     return usage("unknown command '", word, "'");
+}
+
+int cli_become(const char *program, int argc, char **argv) {
+    struct error err = {0};
+    char path[4096], name[] = "hutch";
+    auto_free char **all = calloc((size_t)argc + 2, sizeof *all);
+    enum status status = all ? cli_find_program(program, path, sizeof path, &err)
+                             : error_set(&err, ST_NO_MEMORY, "out of memory");
+    if (status == ST_OK) {
+        all[0] = name;
+        memcpy(all + 1, argv, (size_t)argc * sizeof *all);
+        execv(path, all);
+        error_set_errno(&err, ST_IO, "cannot run %s", path);
+    }
+    return cli_report(argv[0], NULL, &err);
 }
 
 /* inspect reads its own options; help is the same everywhere. */
@@ -77,10 +95,13 @@ static int dispatch(int argc, char **argv) {
     if (strcmp(word, "help") == 0) return help(argc - 1, argv + 1);
     for (size_t i = 0; i < countof(commands); i++) {
         if (strcmp(word, commands[i].name) != 0) continue;
-        if (commands[i].function == cmd_inspect && asks_for_help(argc - 1, argv + 1)) {
-            help_print("inspect");
+        bool own_options =
+            commands[i].function == cmd_inspect || commands[i].function == cmd_profile;
+        if (own_options && asks_for_help(argc - 1, argv + 1)) {
+            help_print(commands[i].name);
             return EXIT_DONE;
         }
+        if (!commands[i].function) return cli_become(commands[i].program, argc - 1, argv + 1);
         return commands[i].function(argc - 1, argv + 1);
     }
     return unknown_command(word);
@@ -88,6 +109,8 @@ static int dispatch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     open_standard_files();
+    /* A limit on file sizes is an error like a full disk, for us and for the guest. */
+    signal(SIGXFSZ, SIG_IGN);
     int result = dispatch(argc, argv);
     if (fflush(stdout) != 0 && result == EXIT_DONE) {
         struct error err = {0};

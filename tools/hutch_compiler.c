@@ -43,26 +43,41 @@ static enum status write_object(const struct buffer *object, struct error *err) 
     return ST_OK;
 }
 
-static enum status compile(const struct compile_options *options, struct error *err) {
+static void on_note(void *context, const char *text) {
+    (void)context;
+    fprintf(stderr, "hutch: note: %s\n", text);
+}
+
+static enum status map_input(int fd, const char *what, const uint8_t **ret_bytes,
+                             size_t *ret_size, struct error *err) {
     struct stat st;
-    if (fstat(REPORT_FD_WASM, &st) < 0)
-        return error_set_errno(err, ST_IO, "cannot read the module");
-    const uint8_t *wasm = (const uint8_t *)"";
-    if (st.st_size > 0) {
-        void *mapped =
-            mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, REPORT_FD_WASM, 0);
-        if (mapped == MAP_FAILED)
-            return error_set_errno(err, ST_NO_MEMORY, "cannot map the module");
-        wasm = mapped;
-    }
+    if (fstat(fd, &st) < 0) return error_set_errno(err, ST_IO, "cannot read the %s", what);
+    *ret_bytes = (const uint8_t *)"";
+    *ret_size = (size_t)st.st_size;
+    if (st.st_size == 0) return ST_OK;
+    void *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (mapped == MAP_FAILED)
+        return error_set_errno(err, ST_NO_MEMORY, "cannot map the %s", what);
+    *ret_bytes = mapped;
+    return ST_OK;
+}
+
+static enum status compile(struct compile_options *options, struct error *err) {
+    const uint8_t *wasm;
+    size_t size;
+    enum status status = map_input(REPORT_FD_WASM, "module", &wasm, &size, err);
+    if (status == ST_OK)
+        status = map_input(REPORT_FD_PROFILE, "profile", &options->profile,
+                           &options->profile_size, err);
+    if (status != ST_OK) return status;
     auto_buffer struct buffer object = {0};
-    enum status status = compile_module(wasm, (size_t)st.st_size, options, &object, err);
+    status = compile_module(wasm, size, options, &object, err);
     if (status == ST_OK) status = buffer_status(&object, err);
     return status == ST_OK ? write_object(&object, err) : status;
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7 || fcntl(REPORT_FD_REPORT, F_GETFD) < 0) {
+    if (argc != 8 || fcntl(REPORT_FD_REPORT, F_GETFD) < 0) {
         fputs("hutch-compiler: a part of hutch; use `hutch compile`\n", stderr);
         return 2;
     }
@@ -73,7 +88,9 @@ int main(int argc, char **argv) {
     options.target = argv[3];
     options.jobs = (unsigned)atoi(argv[4]);
     options.debug_lines = atoi(argv[5]) != 0;
-    options.dump_dir = argv[6][0] ? argv[6] : NULL;
+    options.profile_generate = atoi(argv[6]) != 0;
+    options.dump_dir = argv[7][0] ? argv[7] : NULL;
+    options.note = on_note;
     options.progress = on_progress;
     options.progress_context = &progress;
     struct error err = {0};

@@ -10,7 +10,9 @@
 #include "tools/tenant_config.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 struct tenant {
@@ -18,6 +20,7 @@ struct tenant {
     struct loaded *loaded;
     struct wasi *wasi;
     struct instance *instance;
+    bool counts; /* there is a profile to be written at the end */
 };
 
 /* "a, b, c" of the functions an object exports, as many as fit. */
@@ -59,8 +62,10 @@ static enum status link_program(struct tenant *t, struct error *err) {
     struct wasi_preopen *preopens = calloc((size_t)c->dir_count + 1, sizeof *preopens);
     if (!preopens) return error_set(err, ST_NO_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->dir_count; i++)
-        preopens[i] =
-            (struct wasi_preopen){.fd = c->dirs[i].fd, .guest_path = c->dirs[i].guest};
+        preopens[i] = (struct wasi_preopen){.fd = c->dirs[i].fd,
+                                            .guest_path = c->dirs[i].guest,
+                                            .read_only = c->dirs[i].read_only,
+                                            .image = c->dirs[i].image};
     struct wasi_config wasi = {
         .argc = (int)c->argc,
         .argv = c->argv,
@@ -152,11 +157,44 @@ static enum status call(struct tenant *t, const struct abi_export *export, int *
     return status;
 }
 
+/* Adds what was counted to the file; another process that does so at the same time waits. With
+ * try_only the file stays as it is: a run whose counts cannot be kept had better not begin. */
+static enum status write_profile(const struct tenant *t, bool try_only, struct error *err) {
+    int fd = t->config.profile_fd;
+    auto_buffer struct buffer before = {0};
+    auto_buffer struct buffer after = {0};
+    if (flock(fd, LOCK_EX) < 0) return error_set_errno(err, ST_IO, "cannot lock the profile");
+    uint8_t bytes[65536];
+    for (ssize_t n; (n = pread(fd, bytes, sizeof bytes, (off_t)before.size)) != 0;) {
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, ST_IO, "cannot read the profile");
+        buffer_put(&before, bytes, (size_t)n);
+        if (before.failed) break;
+    }
+    enum status status = buffer_status(&before, err);
+    if (status == ST_OK)
+        status = instance_profile(t->instance, before.bytes, before.size, &after, err);
+    if (try_only && flock(fd, LOCK_UN) < 0)
+        return error_set_errno(err, ST_IO, "cannot unlock the profile");
+    if (status != ST_OK || try_only) return status;
+    for (size_t at = 0; at < after.size;) {
+        ssize_t n = pwrite(fd, after.bytes + at, after.size - at, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, ST_IO, "cannot write the profile");
+        at += (size_t)n;
+    }
+    return ST_OK;
+}
+
 static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
     const struct tenant_config *c = &t->config;
     enum status status;
     if ((status = load(t, err)) != ST_OK || (status = link_program(t, err)) != ST_OK)
         return status;
+
+    if (c->profile_fd >= 0 && (status = write_profile(t, true, err)) != ST_OK)
+        return error_wrap(err, "--profile-out");
+    t->counts = c->profile_fd >= 0;
 
     /* What to call is settled before anything of the guest runs. */
     const struct abi_export *entry = NULL, *initialise = find_function(t, "_initialize");
@@ -212,6 +250,10 @@ int main(int argc, char **argv) {
         return cli_report("tenant", NULL, &err);
     if (run(&tenant, &result, &err) != ST_OK)
         result = cli_report("run", tenant.config.name, &err);
+    if (tenant.counts && write_profile(&tenant, false, &err) != ST_OK) {
+        int failed = cli_report("run", tenant.config.name, &err);
+        if (result == EXIT_DONE) result = failed;
+    }
     /* The process ends here and everything with it; nothing is taken apart first. */
     fflush(NULL);
     _exit(result);

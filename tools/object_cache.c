@@ -1,80 +1,23 @@
 /*
- * Objects kept from one run to the next: the directory $HUTCH_CACHE_DIR, else
- * $XDG_CACHE_HOME/hutch, else ~/.cache/hutch, with a file objects/KEY.hutch for each key,
- * published all or nothing and never written to again. The key covers the module's bytes, the
- * compiler and its options.
+ * The object of a module: from the store, or compiled and kept there. The key covers the
+ * module's bytes, the compiler and its options, so what is found under it is what would be
+ * compiled. Where nobody asked for anything special, an imported object will do too: what CI
+ * has compiled and signed, in the best variant that this processor can run.
  *
- * What lies there is native code that will run as us, so a file counts only where nobody else
- * can write to it, and only after the loader's reader has found nothing wrong with it. Anything
- * else is treated as not there, and the next compilation takes its place.
+ * While one process compiles a module, the others that want the same object wait for it. A
+ * store that cannot be used costs time, not the run.
  */
 #include "tools/cli.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache/cache.h"
 #include "loader/loader.h"
+#include "tools/object_describe.h"
 
-/* The cache's directory into ret_path. */
-static enum status cache_directory(char *ret_path, size_t size, struct error *err) {
-    const char *own = getenv("HUTCH_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    int n;
-    if (own && *own)
-        n = snprintf(ret_path, size, "%s", own);
-    else if (xdg && *xdg == '/') /* the XDG specification has relative ones ignored */
-        n = snprintf(ret_path, size, "%s/hutch", xdg);
-    else if (home && *home)
-        n = snprintf(ret_path, size, "%s/.cache/hutch", home);
-    else
-        return error_set(err, ST_NOT_FOUND, "neither HUTCH_CACHE_DIR nor HOME is set");
-    if (n < 0 || (size_t)n >= size) return error_set(err, ST_LIMIT, "the path is too long");
-    return ST_OK;
-}
-
-/* mkdir -p; new directories are ours alone. */
-static enum status make_directories(char *path, struct error *err) {
-    for (char *at = path + 1; *at; at++) {
-        if (*at != '/') continue;
-        *at = '\0';
-        int made = mkdir(path, 0700);
-        bool failed = made < 0 && errno != EEXIST;
-        if (failed) error_set_errno(err, ST_IO, "cannot make %s", path);
-        *at = '/';
-        if (failed) return ST_IO;
-    }
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
-        return error_set_errno(err, ST_IO, "cannot make %s", path);
-    return ST_OK;
-}
-
-/* objects/ of the cache, opened. */
-static enum status open_objects(bool make, int *ret_fd, struct error *err) {
-    char path[4096];
-    enum status status = cache_directory(path, sizeof path - sizeof "/objects", err);
-    if (status != ST_OK) return status;
-    strcat(path, "/objects");
-    if (make && (status = make_directories(path, err)) != ST_OK) return status;
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(err, errno == ENOENT ? ST_NOT_FOUND : ST_IO, "cannot open %s",
-                               path);
-    *ret_fd = fd;
-    return ST_OK;
-}
-
-static void file_name(const struct object_key *key, char ret_name[DIGEST_HEX_SIZE + 8]) {
-    digest_hex(&key->name, ret_name);
-    strcat(ret_name, ".hutch");
-}
-
-/* Nobody but us and root may have written it. */
-static bool safe_to_trust(const struct stat *st) {
-    return (st->st_uid == geteuid() || st->st_uid == 0) && !(st->st_mode & (S_IWGRP | S_IWOTH));
-}
+#define WAIT_SHOWN_AFTER_MS 500u
 
 enum status object_file_check(int fd, bool check_host, struct abi_compat *ret_compat,
                               struct error *err) {
@@ -92,59 +35,189 @@ enum status object_file_check(int fd, bool check_host, struct abi_compat *ret_co
     return status;
 }
 
-static struct digest key_name(const struct digest *module, const struct digest *compiler) {
-    const struct digest parts[] = {*module, *compiler};
-    return digest_of(parts, sizeof parts);
+/* ---- imported objects -------------------------------------------------------------------- */
+
+struct choice {
+    struct cache *cache;
+    int fd;
+    uint64_t features;
+};
+
+static unsigned bits(uint64_t value) { return (unsigned)__builtin_popcountll(value); }
+
+/* Takes a variant that can run here and uses more of the processor than the one before. */
+static bool consider(void *context, const struct cache_entry *entry) {
+    struct choice *best = context;
+    if (entry->origin != CACHE_IMPORTED) return true;
+    struct error ignored = {0};
+    auto_fd int fd = -1;
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (cache_get(best->cache, &entry->digest, &fd, NULL, &ignored) != ST_OK ||
+        cli_map_file(fd, &bytes, &size, &ignored) != ST_OK || !bytes)
+        return true;
+    auto_arena struct arena arena = {0};
+    struct abi_object object;
+    bool fits = object_read(bytes, size, true, &arena, &object, &ignored) == ST_OK &&
+                object.compat.placement == ABI_PINNED;
+    if (fits && (best->fd < 0 || bits(object.compat.cpu_features) > bits(best->features))) {
+        if (best->fd >= 0) close(best->fd);
+        best->features = object.compat.cpu_features;
+        best->fd = steal_fd(&fd);
+    }
+    munmap((void *)(uintptr_t)bytes, size);
+    return true;
 }
 
-enum status object_cache_key(const struct buffer *wasm, const struct compile_options *options,
-                             struct object_key *ret_key, struct error *err) {
-    struct digest compiler;
-    enum status status = compile_fingerprint(options, &compiler, err);
-    if (status != ST_OK) return status;
-    struct digest module = digest_of(wasm->bytes, wasm->size);
-    ret_key->name = key_name(&module, &compiler);
-    return ST_OK;
+static bool as_by_default(const struct compile_options *o) {
+    struct compile_options plain = compile_defaults();
+    return o->placement == plain.placement && o->level == plain.level &&
+           strcmp(o->target, plain.target) == 0 && o->debug_lines == plain.debug_lines &&
+           !o->dump_dir && !o->profile && !o->profile_generate;
 }
 
-/* true where the file holds what its name says and can run here. */
-static bool usable(int fd, const struct object_key *key) {
-    struct stat st;
-    struct abi_compat compat;
-    struct error err = {0};
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !safe_to_trust(&st) ||
-        object_file_check(fd, true, &compat, &err) != ST_OK)
-        return false;
-    struct digest name = key_name(&compat.module, &compat.compiler);
-    return digest_equal(&key->name, &name);
+static enum status find_imported(struct cache *cache, const struct digest *module, int *ret_fd,
+                                 struct error *err) {
+    struct choice best = {.cache = cache, .fd = -1};
+    enum status status = cache_each_object(cache, module, consider, &best, err);
+    if (best.fd >= 0) {
+        *ret_fd = best.fd;
+        return ST_OK;
+    }
+    return status != ST_OK ? status : error_set(err, ST_NOT_FOUND, "no imported object fits");
 }
 
-enum status object_cache_find(const struct object_key *key, int *ret_fd, struct error *err) {
-    auto_fd int dir = -1;
-    enum status status = open_objects(false, &dir, err);
-    if (status != ST_OK) return status;
-    struct stat st;
-    if (fstat(dir, &st) < 0 || !safe_to_trust(&st))
-        return error_set(err, ST_DAMAGED, "the cache can be written by others");
-    char name[DIGEST_HEX_SIZE + 8];
-    file_name(key, name);
-    auto_fd int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0 || !usable(fd, key))
-        return error_set(err, ST_NOT_FOUND, "%s is not in the cache", name);
-    *ret_fd = steal_fd(&fd);
-    return ST_OK;
+/* ---- compiling --------------------------------------------------------------------------- */
+
+struct waiting {
+    const char *file;
+    bool shown;
+};
+
+static bool show_waiting(void *context, uint64_t waited_ms) {
+    struct waiting *w = context;
+    if (waited_ms < WAIT_SHOWN_AFTER_MS || isatty(STDERR_FILENO) != 1) return true;
+    const char *slash = strrchr(w->file, '/');
+    fprintf(stderr, "\r\033[K%.40s: another process is compiling it, %llu.%llu s",
+            slash ? slash + 1 : w->file, (unsigned long long)(waited_ms / 1000),
+            (unsigned long long)(waited_ms % 1000 / 100));
+    w->shown = true;
+    return true;
 }
 
-enum status object_cache_keep(const struct object_key *key, int object_fd, struct error *err) {
-    auto_fd int dir = -1;
-    enum status status = open_objects(true, &dir, err);
-    if (status != ST_OK) return status;
-    const uint8_t *bytes;
-    size_t size;
-    if ((status = cli_map_file(object_fd, &bytes, &size, err)) != ST_OK) return status;
-    char name[DIGEST_HEX_SIZE + 8];
-    file_name(key, name);
-    status = file_publish(dir, name, bytes, size, 0444, err);
+/* Puts an object into the store; ret_fd is then the store's, which all that run it share. */
+static enum status keep(struct cache *cache, int object, int *ret_fd, struct error *err) {
+    struct cache_entry entry = {.kind = CACHE_OBJECT, .origin = CACHE_COMPILED};
+    if (lseek(object, 0, SEEK_SET) < 0) return error_set_errno(err, ST_IO, "cannot rewind");
+    return cache_put_fd(cache, object, &entry, NULL, NULL, ret_fd, err);
+}
+
+static enum status read_module(struct cache *cache, const struct digest *digest,
+                               struct buffer *wasm, struct error *err) {
+    auto_fd int fd = -1;
+    enum status status = cache_get(cache, digest, &fd, NULL, err);
+    if (status != ST_OK) return error_wrap(err, "the module itself");
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
+    if ((status = cli_map_file(fd, &bytes, &size, err)) != ST_OK) return status;
+    buffer_put(wasm, bytes, size);
     if (bytes) munmap((void *)(uintptr_t)bytes, size);
-    return status;
+    return buffer_status(wasm, err);
+}
+
+static enum status compile(struct cache *cache, const struct object_wanted *want,
+                           const struct cache_key *key, int *ret_fd, struct error *err) {
+    auto_fd int lock = -1;
+    auto_fd int object = -1;
+    struct error ignored = {0};
+    struct waiting waiting = {.file = want->file};
+    if (cache && !want->options->dump_dir &&
+        cache_lock_key(cache, key, show_waiting, &waiting, &lock, &ignored) == ST_OK) {
+        if (waiting.shown) fputs("\r\033[K", stderr);
+        if (cache_find(cache, key, ret_fd, NULL, &ignored) == ST_OK) return ST_OK;
+    }
+    auto_buffer struct buffer read = {0};
+    const struct buffer *wasm = want->wasm;
+    enum status status = ST_OK;
+    if (!wasm) {
+        status = read_module(cache, &want->module, &read, err);
+        wasm = &read;
+    }
+    if (status == ST_OK)
+        status = compile_in_child(wasm, want->file, want->options, &object, err);
+    if (status != ST_OK) return status;
+    struct error kept = {0};
+    if (cache && keep(cache, object, ret_fd, &kept) == ST_OK) return ST_OK;
+    if (cache) {
+        error_wrap(&kept, "the object is not kept for the next run");
+        cli_note(want->command, want->file, &kept);
+    }
+    *ret_fd = steal_fd(&object);
+    return ST_OK;
+}
+
+enum status object_obtain(struct cache *cache, const struct object_wanted *want, int *ret_fd,
+                          struct error *err) {
+    struct digest compiler;
+    enum status status = compile_fingerprint(want->options, &compiler, err);
+    if (status != ST_OK) return status;
+    struct cache_key key = cache_key_of(&want->module, &compiler);
+    struct error ignored = {0};
+    if (cache && !want->options->dump_dir) {
+        if (cache_find(cache, &key, ret_fd, NULL, &ignored) == ST_OK) return ST_OK;
+        if (want->imported && as_by_default(want->options) &&
+            find_imported(cache, &want->module, ret_fd, &ignored) == ST_OK)
+            return ST_OK;
+    }
+    return compile(cache, want, &key, ret_fd, err);
+}
+
+/* ---- the store as the commands open it --------------------------------------------------- */
+
+struct cache *object_cache_open(const char *path, const char *command, const char *file) {
+    struct cache *cache = NULL;
+    struct error err = {0};
+    struct cache_options options = {.path = path, .describe_object = object_describe};
+    if (cache_open(&options, &cache, &err) == ST_OK) return cache;
+    error_wrap(&err, "the object is not kept for the next run");
+    cli_note(command, file, &err);
+    return NULL;
+}
+
+/* The module that a manifest refers to. */
+static enum status module_of(struct cache *cache, const struct digest *manifest,
+                             struct digest *ret_module, struct error *err) {
+    struct digest refs[CACHE_REFS_MAX];
+    uint32_t count = 0;
+    enum status status = cache_refs(cache, manifest, refs, &count, err);
+    if (status != ST_OK) return status;
+    struct cache_entry entry;
+    struct error ignored = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        if (cache_describe(cache, &refs[i], &entry, &ignored) != ST_OK) continue;
+        if (entry.kind == CACHE_MODULE) {
+            *ret_module = entry.digest;
+            return ST_OK;
+        }
+        if (entry.kind == CACHE_OBJECT && entry.has_module) { /* native code alone */
+            *ret_module = entry.module;
+            return ST_OK;
+        }
+    }
+    return error_set(err, ST_NOT_FOUND, "it has no module");
+}
+
+enum status object_cache_name(struct cache *cache, const char *text, struct digest *ret_module,
+                              struct error *err) {
+    struct cache_name name;
+    struct cache_entry entry;
+    enum status status = cache_name_resolve(cache, text, &name, err);
+    if (status == ST_OK) status = cache_describe(cache, &name.digest, &entry, err);
+    if (status != ST_OK) return status;
+    if (entry.kind == CACHE_MANIFEST) return module_of(cache, &name.digest, ret_module, err);
+    if (entry.kind != CACHE_MODULE)
+        return error_set(err, ST_UNSUPPORTED, "this names neither a module nor an app, but: %s",
+                         cache_kind_name(entry.kind));
+    *ret_module = name.digest;
+    return ST_OK;
 }

@@ -55,7 +55,7 @@ static size_t edit_distance(const char *a, const char *b) {
 
 const char *cli_near(const char *word, const char *const *names) {
     const char *best = NULL, *begun = NULL; /* begun and not ended: --allow */
-    size_t best_distance = strlen(word) / 3 + 1, length = strlen(word);
+    size_t length = strlen(word), best_distance = length < 4 ? 1 : length / 3 + 1;
     for (; *names; names++) {
         size_t distance = edit_distance(word, *names);
         if (distance <= best_distance && distance < length) {
@@ -84,20 +84,38 @@ static enum status unknown_option(enum cli_command command, const char *word, si
     return error_set(err, ST_USAGE, "unknown option --%s", name);
 }
 
-/* HOST[::GUEST] */
+/* HOST[::GUEST[:ro]] */
 static enum status add_dir(struct cli_options *o, const char *text, struct error *err) {
-    struct cli_dir *dir = &o->dirs[o->dir_count];
+    struct cli_dir *dir = &o->dirs[o->dir_count++];
     const char *split = strstr(text, "::");
     if (split) {
         dir->host = dir->owned = strndup(text, (size_t)(split - text));
         if (!dir->owned) return error_set(err, ST_NO_MEMORY, "out of memory");
         dir->guest = split + 2;
+        size_t length = strlen(dir->guest);
+        if (length >= 3 && strcmp(dir->guest + length - 3, ":ro") == 0) {
+            dir->guest = dir->owned_guest = strndup(split + 2, length - 3);
+            if (!dir->owned_guest) return error_set(err, ST_NO_MEMORY, "out of memory");
+            dir->read_only = true;
+        }
     } else {
         dir->host = dir->guest = text;
     }
-    o->dir_count++;
     if (!*dir->host || !*dir->guest)
         return error_set(err, ST_USAGE, "--dir %s: HOST or GUEST is empty", text);
+    return ST_OK;
+}
+
+/* FILE::GUEST */
+static enum status add_image(struct cli_options *o, const char *text, struct error *err) {
+    struct cli_dir *dir = &o->dirs[o->dir_count++];
+    const char *split = strstr(text, "::");
+    if (!split || split == text || !split[2])
+        return error_set(err, ST_USAGE, "--image %s: give FILE::GUEST", text);
+    dir->host = dir->owned = strndup(text, (size_t)(split - text));
+    if (!dir->owned) return error_set(err, ST_NO_MEMORY, "out of memory");
+    dir->guest = split + 2;
+    dir->image = dir->read_only = true;
     return ST_OK;
 }
 
@@ -180,6 +198,7 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
     enum status status = ST_OK;
     switch (id) {
     case OPTION_DIR: return add_dir(o, argument, err);
+    case OPTION_IMAGE: return add_image(o, argument, err);
     case OPTION_MAPDIR: return add_mapdir(o, argument, err);
     case OPTION_ENV:
         if (!*argument || *argument == '=')
@@ -197,6 +216,12 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
     case OPTION_OPTIMIZE: return cli_parse_level(argument, &o->compile.level, err);
     case OPTION_TARGET: return set_target(o, argument, err);
     case OPTION_JOBS: return set_jobs(o, argument, err);
+    case OPTION_PROFILE: o->profile = argument; return ST_OK;
+    case OPTION_PROFGEN: o->compile.profile_generate = true; return ST_OK;
+    case OPTION_PROFOUT:
+        o->profile_out = argument;
+        o->compile.profile_generate = true;
+        return ST_OK;
     case OPTION_PLACEMENT:
         if (strcmp(argument, "pinned") == 0) {
             o->compile.placement = ABI_PINNED;
@@ -208,6 +233,11 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
         }
         return ST_OK;
     case OPTION_DUMP_DIR: o->compile.dump_dir = argument; return ST_OK;
+    case OPTION_CACHE_DIR:
+        if (!*argument) return error_set(err, ST_USAGE, "--cache-dir: the path is empty");
+        o->cache_dir = argument;
+        return ST_OK;
+    case OPTION_NO_CACHE: o->no_cache = true; return ST_OK;
     case OPTION_HELP: o->help = true; return ST_OK;
     case OPTION_COUNT: break;
     }
@@ -274,11 +304,18 @@ enum status cli_options_parse(enum cli_command command, int argc, char **argv,
         }
     }
     if (!o->file && !o->help) return error_set(err, ST_USAGE, "no module given");
+    if (o->profile && o->compile.profile_generate)
+        return error_set(err, ST_USAGE, "--profile and %s: one at a time",
+                         o->profile_out ? "--profile-out" : "--profile-generate");
     return ST_OK;
 }
 
 void cli_options_finish(struct cli_options *options) {
-    for (uint32_t i = 0; i < options->dir_count; i++) free(options->dirs[i].owned);
+    for (uint32_t i = 0; i < options->dir_count; i++) {
+        free(options->dirs[i].owned);
+        free(options->dirs[i].owned_guest);
+    }
+    buffer_finish(&options->profile_bytes);
     free(options->dirs);
     free(options->env);
     free(options->arguments);

@@ -11,6 +11,10 @@
 #include <unistd.h>
 
 #define CONFIG_MAGIC UINT64_C(0x31464e4f43544e54) /* "TNTCONF1" */
+enum {
+    DIR_READ_ONLY = 1,
+    DIR_IMAGE = 2
+};
 
 static void put_string(struct buffer *b, const char *text) {
     size_t length = strlen(text);
@@ -23,6 +27,7 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     auto_buffer struct buffer b = {0};
     buffer_put_u64(&b, CONFIG_MAGIC);
     buffer_put_u32(&b, (uint32_t)config->object_fd);
+    buffer_put_u32(&b, (uint32_t)config->profile_fd);
     buffer_put_u64(&b, config->max_memory_bytes);
     buffer_put_u64(&b, config->max_stack_bytes);
     buffer_put_u64(&b, config->timeout_ns);
@@ -36,6 +41,8 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     buffer_put_u32(&b, config->dir_count);
     for (uint32_t i = 0; i < config->dir_count; i++) {
         buffer_put_u32(&b, (uint32_t)config->dirs[i].fd);
+        buffer_put_u32(&b, (config->dirs[i].read_only ? DIR_READ_ONLY : 0u) |
+                               (config->dirs[i].image ? DIR_IMAGE : 0u));
         put_string(&b, config->dirs[i].guest);
     }
     enum status status = buffer_status(&b, err);
@@ -88,6 +95,7 @@ static const char *const *take_strings(struct reader *r, struct arena *arena,
 static void take_config(struct reader *r, struct arena *arena, struct tenant_config *c) {
     if (reader_u64(r) != CONFIG_MAGIC) r->failed = true;
     c->object_fd = (int)reader_u32(r);
+    c->profile_fd = (int)reader_u32(r);
     c->max_memory_bytes = reader_u64(r);
     c->max_stack_bytes = reader_u64(r);
     c->timeout_ns = reader_u64(r);
@@ -109,6 +117,9 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     }
     for (uint32_t i = 0; i < count; i++) {
         dirs[i].fd = (int)reader_u32(r);
+        uint32_t flags = reader_u32(r);
+        dirs[i].read_only = flags & DIR_READ_ONLY;
+        dirs[i].image = flags & DIR_IMAGE;
         dirs[i].guest = take_string(r);
     }
     c->dirs = dirs;

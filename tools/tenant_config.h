@@ -3,9 +3,9 @@
  * tenant's first argument. Not argv, because everyone on the machine may read a process's
  * arguments and the guest's environment may hold secrets. Little-endian:
  *
- *     u64 magic, u32 object fd, u64 max memory, u64 max stack, u64 timeout in ns,
- *     str name, u32 has invoke, str invoke,
- *     u32 argc, str argv..., u32 envc, str env..., u32 preopens, { u32 fd, str guest path }...
+ *     u64 magic, u32 object fd, u32 profile fd, u64 max memory, u64 max stack, u64 timeout in
+ * ns, str name, u32 has invoke, str invoke, u32 argc, str argv..., u32 envc, str env..., u32
+ * preopens, { u32 fd, u32 flags, str guest path }...; flags: 1 read-only, 2 a file image
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
@@ -17,10 +17,12 @@
 struct tenant_dir {
     int fd;
     const char *guest;
+    bool read_only, image;
 };
 
 struct tenant_config {
     int object_fd;
+    int profile_fd; /* where to leave the profile, opened for reading and writing; or -1 */
     uint64_t max_memory_bytes;            /* 0: no limit */
     uint64_t max_stack_bytes, timeout_ns; /* timeout 0: none */
     const char *name;                     /* of the program, for messages */

@@ -55,7 +55,7 @@ def build_kernel(source: pathlib.Path, options: argparse.Namespace) -> Pair:
     execute(["clang-22", "-O3", f"-march={options.march}", "-ffp-contract=off", str(source), "-o",
              native, "-lm"])
     execute(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O3", str(source), "-o", wasm])
-    execute([HUTCH, "compile", "-O", options.level, "--target", options.march, "-o", code, wasm])
+    execute([HUTCH, "compile", "--no-cache", "-O", options.level, "--target", options.march, "-o", code, wasm])
     return Pair(source.stem, {"native": [native],
                               "hutch": [HUTCH, "run", "--allow-precompiled", code]})
 
@@ -125,7 +125,7 @@ def run_python(report: benchlib.Report, options: argparse.Namespace) -> None:
             ("compile CPython, default", options.level, 120, 3 << 30),
             ("compile CPython, fast tier", "fast", 15, None)):
         code = OBJECTS / f"python-{level}.hutch"
-        run = execute([HUTCH, "compile", "-O", level, "--target", options.march, "-o", str(code),
+        run = execute([HUTCH, "compile", "--no-cache", "-O", level, "--target", options.march, "-o", str(code),
                        wasm])
         report.add(case, "hutch", "seconds", run.seconds, "s", 1)
         report.add(case, "hutch", "peak_memory", run.peak_bytes, "B", 1)

@@ -31,5 +31,9 @@ void smith_chance(uint64_t seed, uint8_t ret_bytes[SMITH_CHANCE_BYTES]);
 enum status smith_run(const uint8_t *module, size_t size, enum abi_placement placement,
                       enum compile_level level, char ret_outcome[OUTCOME_SIZE],
                       struct error *err) must_check;
+/* Twice: with counters, and compiled by what those counted. */
+enum status smith_run_profiled(const uint8_t *module, size_t size, enum abi_placement placement,
+                               enum compile_level level, char ret_counted[OUTCOME_SIZE],
+                               char ret_outcome[OUTCOME_SIZE], struct error *err) must_check;
 
 #endif

@@ -72,7 +72,7 @@ def check(name: str, wasm: str, flags: list[str], work: pathlib.Path) -> str:
     stdin = (HERE / name / stdin_file).read_bytes() if stdin_file else b""
 
     start = time.monotonic()
-    execute("compile", [HUTCH, "compile", "-O", "fast", "-o", str(compiled), wasm], b"", 240)
+    execute("compile", [HUTCH, "compile", "--no-cache", "-O", "fast", "-o", str(compiled), wasm], b"", 240)
     compile_seconds = time.monotonic() - start
 
     start = time.monotonic()

@@ -83,7 +83,7 @@ def same_bytes(work, wasm):
     objects = []
     for i, jobs in enumerate(("1", "2", "3")):
         made = work / f"same{i}.hutch"
-        status, _, err = run(HUTCH, "compile", "--jobs", jobs, wasm, "-o", made)
+        status, _, err = run(HUTCH, "compile", "--no-cache", "--jobs", jobs, wasm, "-o", made)
         check(status == 0, f"compiles with --jobs {jobs}", err)
         objects.append(made.read_bytes() if made.exists() else b"")
     check(len(set(objects)) == 1, "the same bytes whatever --jobs is")

@@ -1,6 +1,6 @@
 /*
- * The unit tests' frame: one main a file, TEST functions called in order, EXPECT counts and goes
- * on. The last line is "N passed, N failed"; the exit status is 1 where anything failed.
+ * The unit tests' frame: one main a file, TEST functions called in order, EXPECT counts and
+ * goes on. The last line is "N passed, N failed"; the exit status is 1 where anything failed.
  */
 #ifndef HUTCH_TESTS_UNIT_TEST_H
 #define HUTCH_TESTS_UNIT_TEST_H

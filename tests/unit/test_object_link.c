@@ -94,7 +94,7 @@ struct segment {
 /* The image of a module of memory_pages with these segments and no others. */
 static enum status image_of(uint32_t memory_pages, const struct segment *segments,
                             uint32_t count, const struct module_elem *elem, struct arena *arena,
-                            struct image *ret) {
+                            struct memory_image *ret) {
     struct module m = fixture_module();
     struct module_memory memory = {.limits = {.min = memory_pages}};
     m.memories = &memory;
@@ -113,12 +113,12 @@ static enum status image_of(uint32_t memory_pages, const struct segment *segment
     struct module_elem copy = elem ? *elem : fixture_elems[0];
     m.elems = &copy;
     m.elem_count = 1;
-    return image_build(&m, arena, ret, NULL);
+    return memory_image_build(&m, arena, ret, NULL);
 }
 
 static void images(void) {
     auto_arena struct arena arena = {0};
-    struct image image;
+    struct memory_image image;
     static const char zeros[10000];
     /* overlapping segments in order, a page of zeros between, the last byte of memory */
     const struct segment in_order[] = {{0, "first", 5}, {2, "XY", 2},    {8192, zeros, 4096},

@@ -143,7 +143,7 @@ static void test_reports(void) {
 
 static void test_config(void) {
     const char *const argv[] = {"app", "", "a b\n"}, *const env[] = {"A=1"};
-    const struct tenant_dir dirs[] = {{5, "/data"}, {6, "."}};
+    const struct tenant_dir dirs[] = {{5, "/data", false, false}, {6, ".", true, true}};
     struct tenant_config config = {.object_fd = 3,
                                    .max_memory_bytes = UINT64_C(1) << 40,
                                    .max_stack_bytes = 7,
@@ -173,6 +173,8 @@ static void test_config(void) {
     EXPECT_STR(read_back.env[0], "A=1");
     EXPECT(read_back.dir_count == 2 && read_back.dirs[1].fd == 6);
     EXPECT_STR(read_back.dirs[0].guest, "/data");
+    EXPECT(!read_back.dirs[0].read_only && !read_back.dirs[0].image);
+    EXPECT(read_back.dirs[1].read_only && read_back.dirs[1].image);
     config.invoke = "";
     EXPECT(tenant_config_write(&config, &fd, &err) == ST_OK);
     EXPECT(tenant_config_read(fd, &arena, &read_back, &err) == ST_OK && read_back.invoke);

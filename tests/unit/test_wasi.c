@@ -58,7 +58,7 @@ static void test_out_of_memory(void) {
         EXPECT(status == ST_NO_MEMORY && err.status == ST_NO_MEMORY && w == NULL);
         EXPECT(fcntl(preopens[0].fd, F_GETFD) < 0 && fcntl(preopens[1].fd, F_GETFD) < 0);
     }
-    EXPECT(fails == 6); /* state, arguments, environment, table, two names */
+    EXPECT(fails == 7); /* state, arguments, environment, table, two names */
     /* A table that cannot grow: the call fails, what is open stays. */
     uint32_t fd = 0, opened = 0;
     while (opened < 12 && do_open(f, ROOT, ".", 0, 0, 0, &fd) == WASI_OK) opened++;

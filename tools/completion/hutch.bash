@@ -3,9 +3,10 @@
 _hutch() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} i
-    local run_options="--dir --mapdir --env --invoke --argv0 --wasm -W --timeout \
---allow-precompiled --optimize -O --target --jobs -j --help"
-    local compile_options="--output -o --optimize -O --target --jobs -j --placement --dump-dir --help"
+    local run_options="--dir --image --mapdir --env --invoke --argv0 --wasm -W --timeout \
+--allow-precompiled --optimize -O --target --jobs -j --profile --profile-out --cache-dir --no-cache --help"
+    local compile_options="--output -o --optimize -O --target --jobs -j --placement --dump-dir \
+--profile --profile-generate --cache-dir --no-cache --help"
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
@@ -13,7 +14,7 @@ _hutch() {
         return
     fi
     case $previous in
-    --dir | --dump-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
+    --dir | --dump-dir | --cache-dir | --trust-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
     --env) COMPREPLY=($(compgen -e -- "$word")) && return ;;
     -O | --optimize) COMPREPLY=($(compgen -W "0 1 2 3 fast" -- "$word")) && return ;;
     --target)
@@ -26,7 +27,7 @@ _hutch() {
         compopt -o nospace 2>/dev/null
         return
         ;;
-    -o | --output) COMPREPLY=($(compgen -f -- "$word")) && return ;;
+    -o | --output | --profile | --profile-out | --image) COMPREPLY=($(compgen -f -- "$word")) && return ;;
     -j | --jobs | --timeout | --mapdir | --invoke | --argv0) return ;;
     esac
     case $command in
@@ -48,7 +49,7 @@ _hutch() {
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "$compile_options" -- "$word")) && return
         ;;
     inspect)
-        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --functions --help" -- "$word")) && return
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --functions --trust-dir --help" -- "$word")) && return
         ;;
     *) return ;;
     esac

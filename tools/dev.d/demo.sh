@@ -46,7 +46,7 @@ demo_python() { # WASM FLAGS...
     local wasm=$1 object=$build/demo/python.hutch compile run start
     shift
     local guest=("$hutch" run --allow-precompiled "$@")
-    demo_run "$hutch" compile -o "$object" "$wasm"
+    demo_run "$hutch" compile --no-cache -o "$object" "$wasm"
     compile=$demo_took
     demo_run "${guest[@]}" --dir "$root/tools/dev.d/demo::/demo" "$object" /demo/demo.py
     run=$demo_took
@@ -61,7 +61,7 @@ demo_words() {
     packages_need $packages_wasm
     demo_run clang-22 --target=wasm32-wasi -Wno-deprecated -O2 -o "$wasm" \
         "$root/tests/integration/guests/words.c"
-    demo_run "$hutch" compile -o "$object" "$wasm"
+    demo_run "$hutch" compile --no-cache -o "$object" "$wasm"
     compile=$demo_took
     demo_run "$hutch" run --allow-precompiled "$object" <"$root/LICENSE"
     run=$demo_took

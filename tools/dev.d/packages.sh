@@ -5,7 +5,8 @@
 packages_build="gcc libc6-dev meson ninja-build pkg-config llvm-22-dev libelf-dev libzstd-dev
     libssl-dev libarchive-dev libjansson-dev liblmdb-dev libseccomp-dev python3 zstd"
 packages_wasm="clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32"
-packages_test="$packages_wasm wabt php-cli ruby sqlite3 binutils gdb"
+packages_test="$packages_wasm wabt php-cli ruby sqlite3 binutils elfutils gdb skopeo
+    docker-registry"
 packages_fuzz="clang-22 libclang-rt-22-dev"
 packages_format="clang-format-22"
 

@@ -18,16 +18,14 @@ static void count_word(const char *word) {
             entries[i].count++;
             return;
         }
-    if (entry_count == sizeof entries / sizeof *entries)
-        return;
+    if (entry_count == sizeof entries / sizeof *entries) return;
     snprintf(entries[entry_count].word, sizeof entries->word, "%s", word);
     entries[entry_count++].count = 1;
 }
 
 static int by_count(const void *a, const void *b) {
     const struct entry *x = a, *y = b;
-    if (x->count != y->count)
-        return x->count < y->count ? 1 : -1;
+    if (x->count != y->count) return x->count < y->count ? 1 : -1;
     return strcmp(x->word, y->word);
 }
 
@@ -37,8 +35,7 @@ int main(void) {
     unsigned total = 0;
     for (int c = getchar();; c = getchar()) {
         if (c != EOF && isalpha(c)) {
-            if (length < sizeof word - 1)
-                word[length++] = (char)tolower(c);
+            if (length < sizeof word - 1) word[length++] = (char)tolower(c);
             continue;
         }
         if (length > 0) {
@@ -47,8 +44,7 @@ int main(void) {
             total++;
             length = 0;
         }
-        if (c == EOF)
-            break;
+        if (c == EOF) break;
     }
     qsort(entries, entry_count, sizeof *entries, by_count);
     printf("%u words, %zu different\n", total, entry_count);

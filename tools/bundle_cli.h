@@ -1,0 +1,66 @@
+/*
+ * What the commands bundle, import, key and inspect share about bundles.
+ *
+ *   arguments.c      argv by a table of options, for commands with few
+ *   bundle_target.c  a code object <-> what a bundle says of it
+ *   trust_places.c   where the trusted keys lie
+ *   cmd_bundle.c, cmd_import.c, cmd_key.c, inspect_bundle.c   a command each
+ *   hutch_bundle.c   main
+ */
+#ifndef HUTCH_TOOLS_BUNDLE_CLI_H
+#define HUTCH_TOOLS_BUNDLE_CLI_H
+
+#include "cache/cache.h"
+#include "tools/cli.h"
+
+#include <jansson.h>
+
+/* ---- arguments.c ---- */
+/* One option: a flag, a value (the last one counts) or a list of values. */
+struct argument {
+    char letter; /* 0: none */
+    const char *name;
+    bool *flag;
+    const char **value;
+    const char **values; /* room for argc */
+    uint32_t *value_count;
+};
+/* Options and files may stand in any order; `--` ends options. "-" is a file. files has room
+ * for argc. ST_USAGE. */
+enum status arguments_parse(int argc, char **argv, const struct argument *table, size_t count,
+                            const char **files, uint32_t *ret_file_count,
+                            struct error *err) must_check;
+enum status arguments_number(const char *option, const char *text, uint64_t min, uint64_t max,
+                             uint64_t *ret_number, struct error *err) must_check;
+
+/* ---- bundle_target.c ---- */
+void bundle_target_of(const struct abi_compat *compat, struct bundle_target *ret_target);
+/* struct bundle_callbacks.check_object; the context is not used. */
+enum status bundle_object_check(void *context, const uint8_t *bytes, uint64_t size_bytes,
+                                const struct bundle_target *claimed, bool *ret_fits,
+                                struct error *reason, struct error *err);
+
+/* ---- trust_places.c ---- */
+#define TRUST_PLACES_MAX 4u
+/*
+ * The directories: --trust-dir where given, else $HUTCH_TRUST_DIR, else the user's
+ * ($XDG_CONFIG_HOME/hutch/trust.d, ~/.config/hutch/trust.d; not for root) and
+ * /etc/hutch/trust.d. Changes go to the first.
+ */
+struct trust_places {
+    char paths[TRUST_PLACES_MAX][4096];
+    uint32_t count;
+};
+enum status trust_places_find(const char *option, struct trust_places *ret_places,
+                              struct error *err) must_check;
+enum status trust_places_load(const struct trust_places *places, struct trust *trust,
+                              struct error *err) must_check;
+
+/* ---- the commands of hutch-bundle: exit statuses ---- */
+int cmd_bundle(int argc, char **argv);
+int cmd_import(int argc, char **argv);
+int cmd_key(int argc, char **argv);
+/* hutch inspect, of a bundle: prints what it holds; every digest is checked. */
+int cmd_inspect_bundle(int argc, char **argv);
+
+#endif

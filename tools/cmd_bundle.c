@@ -1,0 +1,381 @@
+/*
+ * hutch bundle: modules, their code objects for one or more targets and file images to one
+ * signed file. Objects come from the cache where it has them, else they are compiled and kept
+ * there. The statement's sequence is the time, or SOURCE_DATE_EPOCH, or --sequence: with either
+ * of these the same input gives the same bytes.
+ */
+#include "tools/bundle_cli.h"
+#include "tools/object_describe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TARGETS_MAX 8u
+#define LEVEL_DEFAULT 9
+
+struct bundle_options {
+    const char *output, *target, *sign, *name, *level, *optimize, *sequence, *expires;
+    const char *cache_dir, *jobs;
+    const char **images;
+    uint32_t image_count;
+    bool no_objects, json, help;
+    const char *targets[TARGETS_MAX];
+    uint32_t target_count;
+    struct compile_options compile;
+};
+
+/* Mapped and allocated things that the statement's layers borrow. */
+struct inputs {
+    struct buffer *modules;
+    struct {
+        const uint8_t *bytes;
+        size_t size;
+    } *maps;
+    uint32_t module_count, map_count;
+};
+
+static void finish_inputs(struct inputs *in) {
+    for (uint32_t i = 0; i < in->module_count; i++) buffer_finish(&in->modules[i]);
+    for (uint32_t i = 0; i < in->map_count; i++)
+        if (in->maps[i].bytes) munmap((void *)(uintptr_t)in->maps[i].bytes, in->maps[i].size);
+    free(in->modules);
+    free(in->maps);
+}
+
+/* ---- options ----------------------------------------------------------------------------- */
+
+/* "v2,x86-64-v3,native": levels, each once. */
+static enum status parse_targets(struct bundle_options *o, const char *text,
+                                 struct error *err) {
+    static const char *const known[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    auto_free char *copy = strdup(text);
+    if (!copy) return error_set(err, ST_NO_MEMORY, "out of memory");
+    char *rest = copy;
+    for (char *word; (word = strsep(&rest, ","));) {
+        const char *target = NULL;
+        uint64_t features;
+        if (strcmp(word, "native") == 0) {
+            enum status status = compile_resolve_target(word, &target, &features, err);
+            if (status != ST_OK) return status;
+        }
+        for (size_t i = 0; i < countof(known) && !target; i++)
+            if (strcmp(word, known[i]) == 0 || strcmp(word, known[i] + 7) == 0)
+                target = known[i];
+        if (!target)
+            return error_set(err, ST_USAGE,
+                             "--target %s: give v2, v3, v4 or native, or several "
+                             "with commas",
+                             text);
+        bool there = false;
+        for (uint32_t i = 0; i < o->target_count; i++)
+            there = there || strcmp(o->targets[i], target) == 0;
+        if (!there) o->targets[o->target_count++] = target;
+    }
+    return ST_OK;
+}
+
+static enum status parse(int argc, char **argv, struct bundle_options *o, const char **files,
+                         uint32_t *ret_count, struct error *err) {
+    const struct argument table[] = {
+        {.letter = 'o', .name = "output", .value = &o->output},
+        {.name = "target", .value = &o->target},
+        {.name = "sign", .value = &o->sign},
+        {.name = "name", .value = &o->name},
+        {.name = "image", .values = o->images, .value_count = &o->image_count},
+        {.name = "level", .value = &o->level},
+        {.letter = 'O', .name = "optimize", .value = &o->optimize},
+        {.letter = 'j', .name = "jobs", .value = &o->jobs},
+        {.name = "sequence", .value = &o->sequence},
+        {.name = "expires", .value = &o->expires},
+        {.name = "cache-dir", .value = &o->cache_dir},
+        {.name = "no-objects", .flag = &o->no_objects},
+        {.name = "json", .flag = &o->json},
+        {.letter = 'h', .name = "help", .flag = &o->help},
+    };
+    o->compile = compile_defaults();
+    enum status status =
+        arguments_parse(argc, argv, table, countof(table), files, ret_count, err);
+    if (status != ST_OK || o->help) return status;
+    if (*ret_count == 0) return error_set(err, ST_USAGE, "which module? [NAME=]FILE.wasm");
+    if (!o->output) return error_set(err, ST_USAGE, "where to? -o FILE.tar");
+    if (!o->no_objects) status = parse_targets(o, o->target ? o->target : "v3", err);
+    if (status == ST_OK && o->optimize)
+        status = cli_parse_level(o->optimize, &o->compile.level, err);
+    uint64_t jobs = 0;
+    if (status == ST_OK && o->jobs)
+        status = arguments_number("jobs", o->jobs, 1, 1024, &jobs, err);
+    o->compile.jobs = (unsigned)jobs;
+    return status;
+}
+
+/* ---- modules and objects ----------------------------------------------------------------- */
+
+/* Where "python:3.11=build/python.wasm" ends its name; NULL where it is all a path. */
+static const char *name_end(const char *word, char ret_name[CACHE_NAME_MAX]) {
+    const char *equals = strchr(word, '=');
+    if (!equals || (size_t)(equals - word) >= CACHE_NAME_MAX || access(word, F_OK) == 0)
+        return NULL;
+    char text[CACHE_NAME_MAX];
+    memcpy(text, word, (size_t)(equals - word));
+    text[equals - word] = '\0';
+    bool is_digest = false;
+    struct digest unused;
+    struct error ignored = {0};
+    return cache_name_parse(text, ret_name, &is_digest, &unused, &ignored) == ST_OK &&
+                   !is_digest
+               ? equals
+               : NULL;
+}
+
+static enum status full_name(const char *text, char ret_name[CACHE_NAME_MAX],
+                             struct error *err) {
+    bool is_digest = false;
+    struct digest unused;
+    enum status status = cache_name_parse(text, ret_name, &is_digest, &unused, err);
+    if (status == ST_OK && is_digest)
+        return error_set(err, ST_USAGE, "'%s': give NAME or NAME:TAG", text);
+    return status;
+}
+
+/* "dir/My App.wasm" -> "my-app:latest" */
+static enum status name_of_path(const char *path, char ret_name[CACHE_NAME_MAX],
+                                struct error *err) {
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    char text[100];
+    size_t at = 0;
+    for (const char *c = base; *c && strcmp(c, ".wasm") != 0 && at < sizeof text - 1; c++) {
+        char small = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+        bool plain = (small >= 'a' && small <= 'z') || (small >= '0' && small <= '9');
+        if (plain)
+            text[at++] = small;
+        else if (at && text[at - 1] != '-')
+            text[at++] = '-';
+    }
+    while (at && text[at - 1] == '-') at--;
+    text[at] = '\0';
+    if (full_name(text, ret_name, err) == ST_OK) return ST_OK;
+    return error_set(err, ST_USAGE, "'%s' gives no name: say NAME=%s", base, path);
+}
+
+/* From the cache, or compiled and kept. Objects are for any machine, so not checked for this.
+ */
+static enum status get_object(const struct bundle_options *o, struct cache *cache,
+                              const struct buffer *wasm, const char *file, const char *target,
+                              int *ret_fd, struct abi_compat *ret_compat, struct error *err) {
+    struct compile_options options = o->compile;
+    options.target = target;
+    struct digest compiler, module = digest_of(wasm->bytes, wasm->size);
+    enum status status = compile_fingerprint(&options, &compiler, err);
+    if (status != ST_OK) return status;
+    struct cache_key key = cache_key_of(&module, &compiler);
+    struct error ignored = {0};
+    auto_fd int fd = -1;
+    if (cache && cache_find(cache, &key, &fd, NULL, &ignored) == ST_OK &&
+        object_file_check(fd, false, ret_compat, &ignored) == ST_OK &&
+        digest_equal(&ret_compat->module, &module) &&
+        digest_equal(&ret_compat->compiler, &compiler)) {
+        *ret_fd = steal_fd(&fd);
+        return ST_OK;
+    }
+    if (fd >= 0) close(steal_fd(&fd));
+    if ((status = compile_in_child(wasm, file, &options, &fd, err)) != ST_OK) return status;
+    if ((status = object_file_check(fd, false, ret_compat, err)) != ST_OK) return status;
+    struct cache_entry entry = {.kind = CACHE_OBJECT, .origin = CACHE_COMPILED};
+    if (cache && lseek(fd, 0, SEEK_SET) == 0 &&
+        cache_put_fd(cache, fd, &entry, NULL, NULL, NULL, &ignored) != ST_OK) {
+        error_wrap(&ignored, "the object is not kept for the next time");
+        cli_note("bundle", file, &ignored);
+    }
+    *ret_fd = steal_fd(&fd);
+    return ST_OK;
+}
+
+static enum status add_objects(const struct bundle_options *o, struct cache *cache,
+                               struct inputs *in, const struct buffer *wasm, const char *file,
+                               struct bundle_statement *s, struct error *err) {
+    for (uint32_t i = 0; i < o->target_count; i++) {
+        auto_fd int fd = -1;
+        struct abi_compat compat;
+        enum status status = get_object(o, cache, wasm, file, o->targets[i], &fd, &compat, err);
+        if (status != ST_OK) return status;
+        struct bundle_layer *layer = &s->layers[s->layer_count];
+        const uint8_t *bytes;
+        size_t size;
+        if ((status = cli_map_file(fd, &bytes, &size, err)) != ST_OK) return status;
+        in->maps[in->map_count].bytes = bytes;
+        in->maps[in->map_count++].size = size;
+        layer->kind = BUNDLE_OBJECT;
+        layer->bytes = bytes;
+        layer->content_size = size;
+        bundle_target_of(&compat, &layer->target);
+        s->layer_count++;
+    }
+    return ST_OK;
+}
+
+static enum status add_module(const struct bundle_options *o, struct cache *cache,
+                              struct inputs *in, const char *word, struct bundle_statement *s,
+                              struct error *err) {
+    struct bundle_layer *layer = &s->layers[s->layer_count];
+    const char *equals = name_end(word, layer->name), *file = equals ? equals + 1 : word;
+    enum status status = ST_OK;
+    if (!equals && o->name && s->layer_count == 0)
+        status = full_name(o->name, layer->name, err);
+    else if (!equals)
+        status = name_of_path(file, layer->name, err);
+    struct buffer *wasm = &in->modules[in->module_count++];
+    if (status == ST_OK) status = module_file_read(file, wasm, NULL, err);
+    if (status == ST_OK) status = compile_check(wasm->bytes, wasm->size, err);
+    if (status != ST_OK) return error_wrap(err, "%s", file);
+    layer->kind = BUNDLE_MODULE;
+    layer->bytes = wasm->bytes;
+    layer->content_size = wasm->size;
+    s->layer_count++;
+    status = add_objects(o, cache, in, wasm, file, s, err);
+    return status == ST_OK ? ST_OK : error_wrap(err, "%s", file);
+}
+
+/* GUEST=FILE */
+static enum status add_image(struct inputs *in, const char *word, struct bundle_statement *s,
+                             struct error *err) {
+    struct bundle_layer *layer = &s->layers[s->layer_count];
+    const char *equals = strchr(word, '=');
+    if (!equals || equals == word || (size_t)(equals - word) >= sizeof layer->name)
+        return error_set(err, ST_USAGE, "--image %s: give GUEST=FILE", word);
+    memcpy(layer->name, word, (size_t)(equals - word));
+    layer->name[equals - word] = '\0';
+    auto_fd int fd = open(equals + 1, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_set_errno(err, ST_IO, "cannot open %s", equals + 1);
+    const uint8_t *bytes;
+    size_t size;
+    enum status status = cli_map_file(fd, &bytes, &size, err);
+    if (status != ST_OK) return error_wrap(err, "%s", equals + 1);
+    in->maps[in->map_count].bytes = bytes;
+    in->maps[in->map_count++].size = size;
+    if (size == 0) return error_set(err, ST_MALFORMED, "%s is empty", equals + 1);
+    layer->kind = BUNDLE_IMAGE;
+    layer->bytes = bytes;
+    layer->content_size = size;
+    s->layer_count++;
+    return ST_OK;
+}
+
+/* ---- the statement ----------------------------------------------------------------------- */
+
+static enum status set_times(const struct bundle_options *o, struct bundle_statement *s,
+                             struct error *err) {
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    const uint64_t most = UINT64_C(1) << 40;
+    s->sequence = (uint64_t)time(NULL);
+    enum status status = ST_OK;
+    if (o->sequence)
+        status = arguments_number("sequence", o->sequence, 0, most, &s->sequence, err);
+    else if (epoch && *epoch)
+        status =
+            arguments_number("sequence (SOURCE_DATE_EPOCH)", epoch, 0, most, &s->sequence, err);
+    if (status != ST_OK || !o->expires) return status;
+    size_t length = strlen(o->expires);
+    if (length > 1 && o->expires[length - 1] == 'd') {
+        auto_free char *days = strndup(o->expires, length - 1);
+        uint64_t n = 0;
+        if (!days) return error_set(err, ST_NO_MEMORY, "out of memory");
+        status = arguments_number("expires", days, 1, 36500, &n, err);
+        s->expires = s->sequence + n * 86400;
+        return status;
+    }
+    int64_t ns = 0;
+    uint64_t unsigned_ns = 0;
+    if ((status = cli_parse_duration(o->expires, &unsigned_ns, err)) != ST_OK)
+        return error_wrap(err, "--expires");
+    ns = (int64_t)unsigned_ns;
+    s->expires = s->sequence + (uint64_t)ns / 1000000000u;
+    return ST_OK;
+}
+
+static void report(const struct bundle_options *o, const struct bundle_statement *s,
+                   const struct sign_secret *secret) {
+    uint64_t raw = 0, packed = 0;
+    for (uint32_t i = 0; i < s->layer_count; i++) {
+        raw += s->layers[i].content_size;
+        packed += s->layers[i].blob_size;
+    }
+    if (o->json) {
+        json_t *v = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "file", o->output, "name",
+                              s->name, "sequence", (json_int_t)s->sequence, "layers",
+                              (json_int_t)s->layer_count, "content_bytes", (json_int_t)raw,
+                              "blob_bytes", (json_int_t)packed, "signed", secret != NULL);
+        if (v) json_dumpf(v, stdout, JSON_INDENT(2));
+        putchar('\n');
+        json_decref(v);
+        return;
+    }
+    printf("%s: %s, %u layer%s, %.1f MB as %.1f MB, %s\n", o->output, s->name, s->layer_count,
+           s->layer_count == 1 ? "" : "s", (double)raw / 1e6, (double)packed / 1e6,
+           secret ? "signed" : "not signed: nodes leave its native code out");
+}
+
+static enum status make(const struct bundle_options *o, const char **files, uint32_t count,
+                        struct inputs *in, struct bundle_statement *s, struct error *err) {
+    uint64_t level = LEVEL_DEFAULT;
+    enum status status = set_times(o, s, err);
+    if (status == ST_OK && o->level)
+        status = arguments_number("level", o->level, 1, 19, &level, err);
+    struct sign_secret secret = {0};
+    if (status == ST_OK && o->sign) status = sign_secret_read(o->sign, &secret, err);
+    if (status != ST_OK) return status;
+    struct cache *cache = NULL;
+    struct cache_options where = {.path = o->cache_dir, .describe_object = object_describe};
+    struct error ignored = {0};
+    if (!o->no_objects && cache_open(&where, &cache, &ignored) != ST_OK) {
+        error_wrap(&ignored, "compiling without the cache");
+        cli_note("bundle", NULL, &ignored);
+        cache = NULL;
+    }
+    for (uint32_t i = 0; i < count && status == ST_OK; i++)
+        status = add_module(o, cache, in, files[i], s, err);
+    cache_close(cache);
+    for (uint32_t i = 0; i < o->image_count && status == ST_OK; i++)
+        status = add_image(in, o->images[i], s, err);
+    if (status == ST_OK && o->name)
+        status = full_name(o->name, s->name, err);
+    else if (status == ST_OK)
+        memcpy(s->name, s->layers[0].name, sizeof s->name);
+    snprintf(s->creator, sizeof s->creator, "hutch %s", HUTCH_VERSION);
+    if (status == ST_OK)
+        status = bundle_write(s, o->sign ? &secret : NULL, (int)level, o->output, err);
+    if (status == ST_OK) report(o, s, o->sign ? &secret : NULL);
+    sign_secret_wipe(&secret);
+    return status;
+}
+
+static enum status bundle(int argc, char **argv, struct bundle_options *o, struct error *err) {
+    auto_free const char **files = calloc((size_t)argc + 1, sizeof *files);
+    auto_free const char **images = calloc((size_t)argc + 1, sizeof *images);
+    if (!files || !images) return error_set(err, ST_NO_MEMORY, "out of memory");
+    o->images = images;
+    uint32_t count = 0;
+    enum status status = parse(argc, argv, o, files, &count, err);
+    if (status != ST_OK || o->help) return status;
+    size_t most = (size_t)count * (1 + o->target_count) + o->image_count;
+    struct inputs in = {.modules = calloc(count, sizeof *in.modules),
+                        .maps = calloc(most, sizeof *in.maps)};
+    struct bundle_statement s = {.layers = calloc(most, sizeof *s.layers)};
+    if (!in.modules || !in.maps || !s.layers)
+        status = error_set(err, ST_NO_MEMORY, "out of memory");
+    else
+        status = make(o, files, count, &in, &s, err);
+    bundle_statement_finish(&s);
+    finish_inputs(&in);
+    return status;
+}
+
+int cmd_bundle(int argc, char **argv) {
+    struct bundle_options options = {0};
+    struct error err = {0};
+    enum status status = bundle(argc, argv, &options, &err);
+    if (status == ST_OK && options.help) help_print("bundle");
+    return status == ST_OK ? EXIT_DONE : cli_report("bundle", NULL, &err);
+}
