@@ -1,7 +1,7 @@
 /*
  * The counters of an instrumented object, and the profile that they make. Counters lie in a
  * mapping of their own, outside of anything the guest can reach; the tables that say what they
- * count come with the object, so a profile is those tables, the counts, and a digest
+ * count come with the object, so a profile is those tables, the counts, and a checksum
  * (docs/profile.md). A profile of the same object that is there already is added to.
  */
 #include "runtime/instance.h"
