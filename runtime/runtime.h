@@ -264,6 +264,17 @@ struct wasi_preopen {
     bool read_only;
     bool image; /* fd is a file image, opened O_RDONLY */
 };
+/*
+ * "Give me the next request." Returns 0 and a connected stream socket, which wasi owns from
+ * then on and the guest reads, writes and closes like any other, or a host errno for the guest:
+ * EAGAIN where nonblock and there is none yet. EINTR is for runtime_interrupt_pending() alone:
+ * the guest then ends with TRAP_INTERRUPT. Asking again ends the request before: its answer is
+ * complete, and a stream that the guest has left open is the guest's own mistake (its host
+ * descriptor is shut down first, so that the peer sees the end). Nothing of the guest has
+ * changed since its call when next_request is called: what is written out there (a snapshot)
+ * goes on by making the same call again. Called on the host's stack; may end the process.
+ */
+typedef int (*wasi_next_request)(void *context, bool nonblock, int *ret_fd);
 struct wasi_config {
     int argc;
     const char *const *argv;
@@ -272,6 +283,16 @@ struct wasi_config {
     uint32_t preopen_count;
     const struct wasi_preopen *preopens;
     int stdio[3]; /* borrowed descriptors, -1 for none */
+    /*
+     * The request socket: where next_request is not NULL, the guest's descriptor number
+     * request_socket is one: 0 (FastCGI; stdin then does not exist) or 3 (HTTP; preopens follow
+     * from 4 on). sock_accept on it calls next_request. poll_oneoff says that it can be read
+     * once request_ready_fd can; where that is -1, whenever no accepted stream is open.
+     */
+    wasi_next_request next_request;
+    void *next_request_context;
+    uint32_t request_socket;
+    int request_ready_fd; /* borrowed */
 };
 /* Strings and arrays are copied. */
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,

@@ -141,7 +141,9 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     w->capacity = capacity;
     w->images = calloc((size_t)config->preopen_count + 1, sizeof *w->images);
     if (!w->images) return error_set(err, ST_NO_MEMORY, "file images");
+    w->request_ready_fd = -1;
     status = add_stdio(w, config->stdio, err);
+    if (status == ST_OK && config->next_request) status = wasi_requests_add(w, config, err);
     for (uint32_t i = 0; status == ST_OK && i < config->preopen_count; i++) {
         status = add_preopen(w, &config->preopens[i], err);
         if (status == ST_OK) (*ret_preopens_taken)++;

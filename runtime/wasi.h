@@ -13,6 +13,7 @@
  *   wasi_beneath.c  one path, resolved beneath a directory: the wall
  *   wasi_path.c     the path_ functions on top of it
  *   wasi_poll.c     clocks and poll_oneoff
+ *   wasi_request.c  the request socket: the next request as an accepted connection
  *   wasi_image.c    the same for descriptors that stand for files in an image
  *
  * Invariants: every guest address goes through guest_range or guest_array; no host path is
@@ -141,6 +142,8 @@ struct wasi_descriptor {
     const struct image *image; /* not NULL: node of it, and a position for reading */
     uint64_t node, position;
     uint16_t image_flags; /* fdflags, which mean nothing there but are remembered */
+    bool requests;        /* the request socket: host_fd is -1, image_flags as for an image */
+    bool request;         /* a stream that was accepted from it */
     uint64_t rights_base, rights_inheriting;
     char *preopen; /* the guest's name of a preopened directory; NULL otherwise */
     uint32_t preopen_length;
@@ -166,6 +169,9 @@ struct wasi {
     struct wasi_strings args, env;
     struct wasi_image *images; /* as many as there are preopens */
     uint32_t image_count;      /* of them in use */
+    wasi_next_request next_request;
+    void *next_request_context;
+    int request_ready_fd;
     /* Room for one call; too much for a stack, and nothing may be allocated there. */
     union {
         struct iovec iovecs[WASI_MAX_IOVECS];
@@ -293,6 +299,18 @@ enum wasi_errno wasi_image_readlink(const struct wasi_descriptor *d, const char 
 enum wasi_errno wasi_image_refuse(const struct wasi_descriptor *d, char *path, bool makes);
 enum wasi_errno wasi_image_readdir(const struct wasi_descriptor *d, uint8_t *to, uint32_t size,
                                    uint64_t cookie, uint32_t *ret_n);
+
+/* ---- the request socket (wasi_request.c) ------------------------------------------------- */
+
+/* Makes the descriptor; the number must be unused. Before preopens take theirs. */
+enum status wasi_requests_add(struct wasi *w, const struct wasi_config *config,
+                              struct error *err) must_check;
+/* Accepts the next request: the answer of sock_accept, after rights and flags were looked at.
+ */
+enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, uint32_t flags,
+                                     uint8_t *ret_fd);
+/* Whether a stream that was accepted is still open. */
+bool wasi_requests_open(const struct wasi *w);
 
 /* ---- the functions, one for each line of wasi_functions.def ------------------------------ */
 

@@ -114,7 +114,7 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
     enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &d);
     if (e != WASI_OK) return e;
     if (flags & ~(uint32_t)31) return WASI_EINVAL;
-    if (d->image) {
+    if (d->image || d->requests) {
         const uint32_t settable = WASI_FDFLAG_APPEND | WASI_FDFLAG_NONBLOCK;
         if (flags & ~settable & ~(uint32_t)d->image_flags) return WASI_ENOTSUP;
         if (d->filetype == WASI_FILETYPE_DIRECTORY) return flags ? WASI_EINVAL : WASI_OK;
@@ -141,8 +141,8 @@ enum wasi_errno wasi_fd_filestat_get(struct wasi *w, struct guest_memory m, uint
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
     if (!to) return WASI_EFAULT;
     if (d->image) return wasi_image_filestat(d, to, abi);
-    struct stat st;
-    if (fstat(d->host_fd, &st) != 0) return wasi_errno_last();
+    struct stat st = {0};
+    if (!d->requests && fstat(d->host_fd, &st) != 0) return wasi_errno_last();
     wasi_filestat_store(to, &st, d->filetype, abi);
     return WASI_OK;
 }

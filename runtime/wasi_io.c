@@ -211,6 +211,7 @@ enum wasi_errno wasi_sock_accept(struct wasi *w, struct guest_memory m, uint32_t
     if (flags & ~(uint32_t)WASI_FDFLAG_NONBLOCK) return WASI_EINVAL;
     uint8_t *to = guest_range(m, ret_fd, 4);
     if (!to) return WASI_EFAULT;
+    if (d->requests) return wasi_requests_accept(w, d, flags, to);
     int listener = d->host_fd;
     e = wasi_descriptor_reserve(w, &number); /* d may have moved */
     if (e != WASI_OK) return e;

@@ -112,15 +112,24 @@ static enum wasi_errno stream_of(struct wasi *w, const struct subscription *s,
                                  struct wasi_descriptor **ret) {
     uint64_t right = s->type == WASI_EVENT_FD_READ ? WASI_RIGHT_FD_READ : WASI_RIGHT_FD_WRITE;
     struct wasi_descriptor *d = wasi_descriptor_at(w, s->fd);
-    if (!d || (d->host_fd < 0 && !d->image)) return WASI_EBADF;
+    if (!d || (d->host_fd < 0 && !d->image && !d->requests)) return WASI_EBADF;
     if (d->filetype == WASI_FILETYPE_DIRECTORY) return WASI_EBADF;
     return wasi_descriptor_get(w, s->fd, right | WASI_RIGHT_POLL_FD_READWRITE, ret);
+}
+
+/* What to poll for a descriptor: -1 for nothing; *ret_ready: it is ready at once. */
+static int poll_fd_of(const struct wasi *w, const struct wasi_descriptor *d, bool *ret_ready) {
+    *ret_ready = d->image != NULL;
+    if (!d->requests) return d->host_fd;
+    if (w->request_ready_fd < 0) *ret_ready = !wasi_requests_open(w);
+    return w->request_ready_fd;
 }
 
 /* ---- events ------------------------------------------------------------------------------ */
 
 static uint64_t bytes_to_read(const struct wasi_descriptor *d) {
     if (d->image) return wasi_image_bytes_left(d);
+    if (d->requests) return 1; /* connections that wait, as far as anyone knows */
     if (d->filetype == WASI_FILETYPE_REGULAR_FILE) {
         struct stat st;
         off_t at = lseek(d->host_fd, 0, SEEK_CUR);
@@ -160,7 +169,9 @@ static bool event_of(struct wasi *w, const struct subscription *s, uint64_t star
     struct wasi_descriptor *d = NULL;
     event.error = s->type > WASI_EVENT_FD_WRITE ? WASI_EINVAL : stream_of(w, s, &d);
     if (event.error == WASI_OK) {
-        if (revents == 0 && !d->image) return false; /* an image is always ready */
+        bool ready = false;
+        poll_fd_of(w, d, &ready);
+        if (revents == 0 && !ready) return false;
         if (revents & POLLNVAL) event.error = WASI_EBADF;
         if (s->type == WASI_EVENT_FD_READ) event.nbytes = bytes_to_read(d);
         /* An error of the stream shows when it is read or written. */
@@ -188,8 +199,9 @@ static void prepare(struct wasi *w, const uint8_t *in, uint32_t count, enum wasi
         } else if (s.type <= WASI_EVENT_FD_WRITE) {
             e = stream_of(w, &s, &d);
             if (e == WASI_OK) {
-                fds[i].fd = d->host_fd;
-                if (d->image) left = 0; /* at once */
+                bool ready = false;
+                fds[i].fd = poll_fd_of(w, d, &ready);
+                if (ready) left = 0; /* at once */
                 fds[i].events = s.type == WASI_EVENT_FD_READ ? POLLIN | POLLRDHUP : POLLOUT;
             }
         }

@@ -169,10 +169,103 @@ static void test_sockets(void) {
     for (int i = 0; i < 2; i++) close(pair[i]), close(datagrams[i]);
 }
 
+/* ---- the request socket ------------------------------------------------------------------ */
+
+struct requests {
+    int fds[4];
+    int count, asked;
+    bool last_nonblock;
+};
+
+static int next_request(void *context, bool nonblock, int *ret_fd) {
+    struct requests *r = context;
+    r->asked++;
+    r->last_nonblock = nonblock;
+    if (r->count == 0) return EAGAIN;
+    *ret_fd = r->fds[--r->count];
+    return 0;
+}
+
+/* Polls descriptor 3 for reading, with a timeout of a millisecond: how many events. */
+static uint32_t poll_requests(struct fixture *f, struct wasi *w, uint8_t *ret_type) {
+    uint8_t *in = f->m.base + DATA;
+    memset(in, 0, 96);
+    in[8] = WASI_EVENT_FD_READ;
+    store_u32(in + 16, 3);
+    in[48 + 8] = WASI_EVENT_CLOCK;
+    store_u32(in + 48 + 16, WASI_CLOCK_MONOTONIC);
+    store_u64(in + 48 + 24, 1000000);
+    EXPECT_ERRNO(wasi_poll_oneoff(w, f->m, DATA, DATA + 96, 2, RESULT, WASI_PREVIEW1), WASI_OK);
+    *ret_type = f->m.base[DATA + 96 + 10];
+    return result32(f);
+}
+
+static void test_requests(void) {
+    struct fixture *f = &fixture;
+    int one[2], two[2], signal[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, one) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, two) == 0);
+    CHECK(pipe(signal) == 0);
+    struct requests r = {.fds = {two[0], one[0]}, .count = 2};
+    struct wasi_config config = {.stdio = {-1, -1, -1},
+                                 .next_request = next_request,
+                                 .next_request_context = &r,
+                                 .request_socket = 3,
+                                 .request_ready_fd = -1};
+    struct wasi *w = NULL;
+    struct error err = {0};
+    uint8_t type = 0;
+    CHECK(wasi_create(&config, &w, &err) == ST_OK);
+    EXPECT_ERRNO(wasi_fd_fdstat_get(w, f->m, 3, DATA), WASI_OK);
+    EXPECT(f->m.base[DATA] == WASI_FILETYPE_SOCKET_STREAM);
+    EXPECT_ERRNO(wasi_fd_filestat_get(w, f->m, 3, DATA, WASI_PREVIEW1), WASI_OK);
+    EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_FD_READ);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, RESULT), WASI_OK);
+    EXPECT(result32(f) == 4 && !r.last_nonblock);
+    EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_CLOCK); /* one at a time */
+    put_iovec(f, 0, DATA, put_text(f, DATA, "over"));
+    EXPECT_ERRNO(wasi_fd_write(w, f->m, 4, IOVEC, 1, RESULT), WASI_OK);
+    EXPECT_ERRNO(wasi_sock_shutdown(w, f->m, 4, WASI_SD_WR), WASI_OK);
+    char text[8] = {0};
+    EXPECT(read(one[1], text, 8) == 4 && read(one[1], text, 8) == 0);
+    /* the guest forgets to close: the peer sees the end all the same */
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, WASI_FDFLAG_NONBLOCK, RESULT), WASI_OK);
+    EXPECT(result32(f) == 5 && (fcntl(two[0], F_GETFL) & O_NONBLOCK));
+    EXPECT(send(one[1], "x", 1, MSG_NOSIGNAL) < 0);
+    EXPECT_ERRNO(wasi_fd_close(w, f->m, 4), WASI_OK);
+    EXPECT_ERRNO(wasi_fd_close(w, f->m, 5), WASI_OK);
+    EXPECT_ERRNO(wasi_fd_fdstat_set_flags(w, f->m, 3, WASI_FDFLAG_NONBLOCK), WASI_OK);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, RESULT), WASI_EAGAIN);
+    EXPECT(r.last_nonblock && r.asked == 3);
+    EXPECT_ERRNO(wasi_fd_read(w, f->m, 3, IOVEC, 1, RESULT), WASI_EBADF);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, MEMORY_SIZE - 1), WASI_EFAULT);
+    EXPECT(r.asked == 3);
+    wasi_destroy(w);
+    /* with a descriptor that says when: ready when that one is */
+    config.request_socket = 0;
+    config.request_ready_fd = signal[0];
+    CHECK(wasi_create(&config, &w, &err) == ST_OK);
+    EXPECT_ERRNO(wasi_fd_renumber(w, f->m, 0, 1), WASI_OK);
+    EXPECT_ERRNO(wasi_fd_renumber(w, f->m, 1, 2), WASI_OK);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 0, 0, RESULT), WASI_EBADF);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 2, 0, RESULT), WASI_EAGAIN);
+    wasi_destroy(w);
+    config.request_socket = 3;
+    CHECK(wasi_create(&config, &w, &err) == ST_OK);
+    EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_CLOCK);
+    CHECK(write(signal[1], "x", 1) == 1);
+    EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_FD_READ);
+    wasi_destroy(w);
+    config.request_socket = 2000;
+    EXPECT(wasi_create(&config, &w, &err) == ST_USAGE);
+    close(one[1]), close(two[1]), close(signal[0]), close(signal[1]);
+}
+
 int main(void) {
     fixture_create(&fixture);
     test_poll();
     test_sockets();
+    test_requests();
     fixture_destroy(&fixture);
     return test_end();
 }
