@@ -28,8 +28,10 @@ ARROWS = {
     "tests": ("base", "abi", "compiler", "cache", "runtime", "loader", "serve", "tools"),
 }
 # abi/ is tables as well as a header: whoever may use the folder may include the tables.
-# `hutch profile` reads profiles and the modules they are of, for which the compiler has the code.
-PUBLIC = re.compile(r"^(\w+)/(\1\.h|\w+\.def)$|^compiler/(module|profile)\.h$")
+# `hutch profile` reads profiles and the modules they are of, for which the compiler has the code;
+# `hutch app` reads what the server reads.
+PUBLIC = re.compile(r"^(\w+)/(\1\.h|\w+\.def)$|^compiler/(module|profile)\.h$"
+                    r"|^serve/app\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 # Libraries that must stay out of a folder, by the headers they come with.
