@@ -1,4 +1,5 @@
-# Real programs: an npm package, pinned by tools/guests/guests.lock, kept outside the tree.
+# Real programs for tests, benches and the demo, pinned by tools/guests/guests.lock, kept outside the
+# tree: an npm package, and what tools/guests builds from Debian's sources.
 # shellcheck shell=bash
 
 guests_lock=$root/tools/guests/guests.lock
@@ -47,12 +48,66 @@ guests_fetch() { # DIR: fetches, checks, and only then puts the files where they
     mv -f "$work/package/LICENSE" "$dir/LICENSE"
 }
 
-# Prints NAME PATH FLAGS... a line.
+# ---- built here --------------------------------------------------------------------------------
+# CPython is built from Debian's sources, which takes minutes: `tools/dev guests build python` does
+# it once and keeps it in a directory named by what it is made from.
+
+guests_python_dir() { # DIR: where this tree's CPython lies, or will
+    local digest
+    digest=$(cd "$root/tools/guests" && {
+        grep '^source ' guests.lock
+        find build-python debian-source python -type f | LC_ALL=C sort | xargs sha256sum
+    } | sha256sum)
+    printf '%s/cpython-%s' "$1" "${digest:0:12}"
+}
+
+guests_build_python() { # DIR
+    local dir=$1 python work
+    python=$(guests_python_dir "$dir")
+    [ ! -d "$python" ] || return 0
+    # shellcheck disable=SC2086
+    packages_need $packages_guests
+    [ -x "$hutch" ] || build_all
+    mkdir -p "$dir"
+    work=$(mktemp -d "$dir/.cpython.XXXXXX")
+    # shellcheck disable=SC2064 # the value of now
+    trap "rm -rf '$work'" RETURN
+    (
+        flock 9 # two at once would do the same twice
+        [ ! -d "$python" ] || exit 0
+        "$root/tools/guests/build-python" "$work/out" &&
+            "$hutch" image create -o "$work/out/stdlib.erofs" "$work/out/usr" >/dev/null &&
+            mv "$work/out" "$python"
+    ) 9>"$dir/.lock"
+}
+
+guests_list_built() { # DIR
+    local python
+    python=$(guests_python_dir "$1")
+    [ ! -d "$python" ] ||
+        printf 'cpython %s --image %s::/usr\n' "$python/python.wasm" "$python/stdlib.erofs"
+}
+
+# guests: prints NAME PATH FLAGS... a line, of what is fetched (all of that) or built already.
+# guests build [NAME...]: builds what is not there yet and prints nothing.
 command_guests() {
     local dir kind name file digest flags
     dir=${HUTCH_GUESTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/hutch-guests}
     # The printed line has no quoting.
     case $dir in *[[:space:]]*) die "guests cannot lie in a path with a blank: $dir" ;; esac
+    if [ "${1:-}" = build ]; then
+        shift
+        [ $# -gt 0 ] || set -- python
+        for name in "$@"; do
+            case $name in
+            python) guests_build_python "$dir" ;;
+            *) die "guests build: no guest '$name'" ;;
+            esac || return 1
+        done
+        return 0
+    fi
+    [ $# -eq 0 ] || die "guests takes nothing, or build"
+    guests_list_built "$dir"
     guests_complete "$dir" || guests_fetch "$dir" || return 1
     while read -r kind name file digest flags; do
         [ "$kind" = guest ] || continue
