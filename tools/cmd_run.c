@@ -5,7 +5,7 @@
  */
 #include "cache/cache.h"
 #include "tools/cli.h"
-#include "tools/tenant_config.h"
+#include "loader/tenant_config.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include "loader/loader.h"
 #include "tools/invoke.h"
 #include "tools/report.h"
-#include "tools/tenant_config.h"
+#include "loader/tenant_config.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -6,7 +6,7 @@
 #include "tools/cli.h"
 #include "tools/compile_report.h"
 #include "tools/invoke.h"
-#include "tools/tenant_config.h"
+#include "loader/tenant_config.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

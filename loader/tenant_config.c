@@ -2,7 +2,7 @@
  * struct tenant_config to the bytes of tenant_config.h and back. Encoder and decoder stand side
  * by side, field by field in the same order.
  */
-#include "tools/tenant_config.h"
+#include "loader/tenant_config.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,8 +9,8 @@
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
-#ifndef HUTCH_TOOLS_TENANT_CONFIG_H
-#define HUTCH_TOOLS_TENANT_CONFIG_H
+#ifndef HUTCH_LOADER_TENANT_CONFIG_H
+#define HUTCH_LOADER_TENANT_CONFIG_H
 
 #include "base/base.h"
 

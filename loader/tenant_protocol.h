@@ -1,0 +1,198 @@
+/*
+ * What the pool (serve/) and the processes of hutch-tenant say to each other. Two kinds of
+ * socket, both SOCK_SEQPACKET, one message a packet, descriptors beside it (SCM_RIGHTS):
+ *
+ *     zygote socket    pool  -> zygote   ZYGOTE_FORK            one descriptor: the new
+ * tenant's end of its control socket zygote -> pool    ZYGOTE_READY           once: which
+ * layers hold ZYGOTE_FORKED          one descriptor: a pidfd ZYGOTE_FAILED          no process:
+ * errno ZYGOTE_ENDED           a tenant was reaped control socket   pool  -> tenant
+ * TENANT_ASSIGN          config, and what it names TENANT_REQUEST         one descriptor: the
+ * stream tenant -> pool    TENANT_UP              sealed, waits for ASSIGN TENANT_READY waits
+ * for a request TENANT_DONE            a request's end TENANT_FAILED          the app cannot be
+ * started
+ *
+ *     tenant:  (fork) UP   ASSIGN   READY   REQUEST   DONE  READY  REQUEST  DONE  ...  (end)
+ *     pool:    FORK      ->       ->      ->        ->         ->        ->         close
+ *
+ * To stop a tenant the pool closes its end of the control socket: the tenant ends when it next
+ * looks, and a process that does not is killed through the pidfd. To interrupt a guest (a limit
+ * is broken) the pool sends SIGALRM: the guest traps with a backtrace, which DONE carries.
+ * Closing the zygote socket ends the zygote and with it every tenant.
+ *
+ * A tenant is hostile: the pool takes no descriptors from it, checks type and length of what it
+ * says, bounds every text, and believes nothing that costs anyone else anything: CPU time,
+ * death and its cause come from the kernel and the zygote. Both sides are of one build; the
+ * version is checked in every message, for the case of a half-done upgrade. Integers are the
+ * machine's own: a message never leaves it.
+ */
+#ifndef HUTCH_LOADER_TENANT_PROTOCOL_H
+#define HUTCH_LOADER_TENANT_PROTOCOL_H
+
+#include "base/base.h"
+
+#define TENANT_PROTOCOL_VERSION 1u
+
+enum tenant_message_type {
+    ZYGOTE_FORK = 1,
+    ZYGOTE_READY,
+    ZYGOTE_FORKED,
+    ZYGOTE_FAILED,
+    ZYGOTE_ENDED,
+    TENANT_ASSIGN = 16,
+    TENANT_REQUEST,
+    TENANT_UP = 32,
+    TENANT_READY,
+    TENANT_DONE,
+    TENANT_FAILED,
+};
+
+/* In front of every message. */
+struct tenant_header {
+    uint16_t version;
+    uint16_t type;
+    uint32_t size_bytes; /* of the whole message */
+    uint64_t id;         /* of the tenant (zygote socket) or of the request */
+};
+
+/* ---- the zygote -------------------------------------------------------------------------- */
+
+/* What may hold a tenant. Each is tried; which do is said by ZYGOTE_READY. docs/tenants.md says
+ * what each keeps out and when it cannot be had. */
+/* clang-format off */
+#define SANDBOX_LAYERS(X)                                                                      \
+    X(SANDBOX_USER_NAMESPACE,    "user namespace")                                             \
+    X(SANDBOX_PID_NAMESPACE,     "pid namespace")                                              \
+    X(SANDBOX_MOUNT_NAMESPACE,   "mount namespace")                                            \
+    X(SANDBOX_NETWORK_NAMESPACE, "network namespace")                                          \
+    X(SANDBOX_IPC_NAMESPACE,     "ipc namespace")                                              \
+    X(SANDBOX_EMPTY_ROOT,        "empty root")                                                 \
+    X(SANDBOX_OWN_UID,           "own uid")                                                    \
+    X(SANDBOX_NO_CAPABILITIES,   "no capabilities")                                            \
+    X(SANDBOX_NO_NEW_PRIVS,      "no new privileges")                                          \
+    X(SANDBOX_MDWE,              "no writable code")                                           \
+    X(SANDBOX_LANDLOCK,          "landlock")                                                   \
+    X(SANDBOX_LIMITS,            "resource limits")                                            \
+    X(SANDBOX_PARENT_DEATH,      "parent death signal")                                        \
+    X(SANDBOX_SECCOMP,           "seccomp")
+/* clang-format on */
+enum sandbox_layer {
+#define X(name, text) name,
+    SANDBOX_LAYERS(X)
+#undef X
+    SANDBOX_LAYER_COUNT
+};
+/* The words of the second column. */
+const char *sandbox_layer_name(enum sandbox_layer layer);
+
+struct zygote_fork {
+    struct tenant_header header; /* id: of the tenant, chosen by the pool */
+    uint32_t slot;               /* which uid: unique among living tenants */
+    uint32_t reserved;
+};
+struct zygote_ready {
+    struct tenant_header header;
+    uint32_t layers; /* bit i: layer i holds */
+    uint32_t reserved;
+};
+struct zygote_forked {
+    struct tenant_header header; /* one descriptor: the pidfd */
+};
+struct zygote_failed {
+    struct tenant_header header;
+    int32_t saved_errno;
+    uint32_t reserved;
+};
+struct zygote_ended {
+    struct tenant_header header;
+    int32_t status; /* as of wait(2) */
+    uint32_t reserved;
+    uint64_t cpu_ns; /* of its whole life, from the kernel */
+};
+
+/* ---- tenants ----------------------------------------------------------------------------- */
+
+/*
+ * Descriptors: the config (a sealed memory file, tenant_config.h, whose descriptor fields are
+ * places in this list), then those that it names. The first two arrive as numbers 4 and 5: the
+ * code object is number 5, the only one the filter lets be mapped executable.
+ */
+struct tenant_assign {
+    struct tenant_header header;
+};
+#define TENANT_CONTROL_FD 3
+#define TENANT_CONFIG_FD 4
+#define TENANT_OBJECT_FD 5
+#define TENANT_MAX_FDS 64u
+enum {
+    TENANT_ASSIGNED_CONFIG, /* places in the list of ASSIGN */
+    TENANT_ASSIGNED_OBJECT,
+    TENANT_ASSIGNED_LOG, /* a pipe: the guest's stdout (not cgi) and stderr */
+    TENANT_ASSIGNED_REST
+};
+
+/* For cgi, strings follow: the request's environment, each "NAME=VALUE" and a 0 byte. They
+ * come behind those of the config. */
+struct tenant_request {
+    struct tenant_header header; /* one descriptor: the stream */
+    uint32_t env_count;
+    uint32_t env_bytes;
+};
+#define TENANT_MAX_ENV_BYTES (128u << 10)
+#define TENANT_MAX_REQUEST_BYTES (sizeof(struct tenant_request) + TENANT_MAX_ENV_BYTES)
+
+struct tenant_up {
+    struct tenant_header header;
+    uint32_t layers; /* those of the zygote and its own */
+    uint32_t reserved;
+};
+struct tenant_ready {
+    struct tenant_header header;
+    uint64_t memory_bytes; /* linear memory now */
+};
+
+enum tenant_end {
+    TENANT_RETURNED, /* and waits for the next */
+    TENANT_EXITED,   /* the guest ended with status; so does the process */
+    TENANT_TRAPPED,  /* text is the backtrace; the process ends */
+};
+/* Text follows: not terminated, in no way checked. */
+struct tenant_done {
+    struct tenant_header header; /* id 0: no request was under way */
+    uint32_t end;                /* enum tenant_end */
+    int32_t status;              /* exit status, or enum abi_trap */
+    uint64_t memory_bytes;       /* high water of linear memory */
+    uint32_t memory_refused;     /* memory.grow failed for the limit */
+    uint32_t text_bytes;
+};
+/* Text follows, as in DONE. */
+struct tenant_failed {
+    struct tenant_header header;
+    uint32_t status; /* enum status */
+    uint32_t text_bytes;
+};
+#define TENANT_MAX_TEXT_BYTES 8000u
+#define TENANT_MAX_ANSWER_BYTES (sizeof(struct tenant_done) + TENANT_MAX_TEXT_BYTES)
+
+/* ---- sending and receiving --------------------------------------------------------------- */
+
+struct tenant_header tenant_header(enum tenant_message_type type, size_t size_bytes,
+                                   uint64_t id);
+/* Sends head and tail as one message, with descriptors, which stay the caller's. Returns 0 or
+ * an errno: EAGAIN where the socket does not block, EPIPE where nobody listens any more. */
+int tenant_send(int socket, const void *head, size_t head_bytes, const void *tail,
+                size_t tail_bytes, const int *fds, uint32_t fd_count);
+/*
+ * Receives one message into buffer. Returns its size, 0 at the end of the connection, or a
+ * negative errno: -EPROTO for what is no message (too long, header wrong). With max_fds 0 no
+ * descriptor is taken, whatever was sent. Those received are close-on-exec and the caller's.
+ */
+ssize_t tenant_receive(int socket, void *buffer, size_t size_bytes, int *ret_fds,
+                       uint32_t max_fds, uint32_t *ret_fd_count) must_check;
+
+/* ---- the process ------------------------------------------------------------------------- */
+
+/* `hutch-tenant --zygote FD`: never returns to the caller in the processes it makes; the exit
+ * status in the one that was called. */
+int zygote_main(int socket_fd);
+
+#endif
