@@ -14,6 +14,8 @@ enum status optimise_and_emit(struct lower_module *m, uint32_t partition,
                               LLVMMemoryBufferRef *ret_object, struct error *err) must_check;
 /* keep_traps.c */
 void keep_traps(struct lower_module *m);
+/* rebase.c */
+void rebase_counters(struct lower_module *m);
 /* dispatch.c */
 void replicate_dispatch(struct lower_module *m);
 
