@@ -36,9 +36,10 @@ enum abi_placement {
 #define ABI_MEMORY_RESERVE                                                                     \
     (UINT64_C(0x200000000) + UINT64_C(0x10000)) /* 4 GiB, guard 4 GiB + 64 KiB */
 #define ABI_TABLES_BASE                                                                        \
-    UINT64_C(0x0000000500000000)               /* tables too large for the instance block */
-#define ABI_TABLE_SPACING UINT64_C(0x10000000) /* table i at base + i * spacing: 16 M entries  \
-                                                */
+    UINT64_C(0x0000000500000000) /* tables too large for the instance block */
+#define ABI_TABLE_SPACING                                                                      \
+    UINT64_C(0x10000000) /* table i at base + i * spacing: 16 M entries                        \
+                          */
 #define ABI_STACK_TOP UINT64_C(0x0000000400000000) /* guest stack grows down from here */
 #define ABI_WASM_PAGE UINT64_C(65536)
 #define ABI_MEMORY32_MAX_PAGES 65536u
@@ -201,9 +202,12 @@ uint64_t abi_table_entries(const uint32_t *capacities, uint32_t table_count);
  *
  * Host to guest: each canonical function type has an entry thunk in the object:
  *     entry(slots, code, instance)       rdi, rsi, rdx
- * which loads parameters from the slots, calls code, and stores results into the slots.
+ * which loads parameters from the slots, calls code, stores results into the slots, and leaves
+ * by calling the gate with ABI_GATE_RETURN, which does not come back. So the guest's stack
+ * holds no return address into the host, and a guest can be resumed in another process.
  */
 #define ABI_GATE_HELPER 0x80000000u
+#define ABI_GATE_RETURN 0xffffffffu
 
 enum abi_helper {
 #define HELPER(name, params, results) ABI_HELPER_##name,

@@ -330,7 +330,8 @@ static void define_import_thunk(struct lower_module *m, uint32_t index) {
     LLVMDisposeBuilder(builder);
 }
 
-/* entry<T>(slots, code, instance): parameters from the slots, results into them. */
+/* entry<T>(slots, code, instance): parameters from the slots, results into them. Leaves by the
+ * gate: there is no return address that would be right in the process a snapshot resumes in. */
 static void define_entry_thunk(struct lower_module *m, uint32_t canonical) {
     const struct functype *type = &m->module->types[canonical].func;
     LLVMTypeRef params[] = {m->ptr, m->ptr, m->ptr};
@@ -357,7 +358,11 @@ static void define_entry_thunk(struct lower_module *m, uint32_t canonical) {
                        type->result_count == 1 ? call
                                                : LLVMBuildExtractValue(builder, call, i, ""),
                        slot_at(m, builder, slots, i));
-    LLVMBuildRetVoid(builder);
+    LLVMValueRef instance =
+        extra ? LLVMGetParam(function, 2)
+              : LLVMConstIntToPtr(LLVMConstInt(m->i64, ABI_INSTANCE_BASE, false), m->ptr);
+    call_gate(m, builder, instance, ABI_GATE_RETURN, slots, instance);
+    LLVMBuildUnreachable(builder);
     LLVMDisposeBuilder(builder);
 }
 

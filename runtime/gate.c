@@ -3,9 +3,8 @@
  * of what generated code asks of the host. gate_x86_64.S switches the stacks, trap.c sends the
  * guest back here from a signal.
  *
- * Invariant: nothing of the host lies where the guest's frames are, but for the return address
- * of gate_enter, at enter_sp - 8 of each crossing. Parameters are copied value by value, for
- * the unused bytes of a caller's slot may hold anything.
+ * Invariant: nothing of the host lies where the guest's frames are. Parameters are copied value
+ * by value, for the unused bytes of a caller's slot may hold anything.
  */
 #include "runtime/gate.h"
 #include "runtime/instance.h"

@@ -5,10 +5,12 @@
  * The guest stack, outermost call:
  *
  *     top      slots: parameters, then results      16 bytes each
- *              return address into gate_enter       the one host word (struct crossing.enter_sp
- * - 8) guest frames return address of the call to gate rbp rbx r12 r13 r14 r15 saved by gate;
- * guest_sp points at r15 A call from a host function back into the guest goes on below guest_sp
- * in the same way.
+ *              0, where a return address would be   at struct crossing.enter_sp - 8
+ *              guest frames
+ *              return address of the call of the gate
+ *              rbp rbx r12 r13 r14 r15              saved by the gate; guest_sp points at r15
+ *
+ * A call from a host function back into the guest goes on below guest_sp in the same way.
  */
 #ifndef HUTCH_RUNTIME_GATE_H
 #define HUTCH_RUNTIME_GATE_H
@@ -16,6 +18,7 @@
 #define CROSSING_HOST_SP 0
 #define CROSSING_GUEST_SP 8
 #define GATE_SAVED_BYTES 48
+#define GATE_RETURN (-1) /* ABI_GATE_RETURN as a signed immediate */
 #define GATE_MXCSR                                                                             \
     0x1f80 /* what the ABI gives every function: all masked, round to nearest                  \
             */
@@ -59,6 +62,7 @@ struct crossing {
     struct registers registers;
 };
 _Static_assert(offsetof(struct crossing, host_sp) == CROSSING_HOST_SP, "crossing");
+_Static_assert((uint32_t)GATE_RETURN == ABI_GATE_RETURN, "gate");
 _Static_assert(offsetof(struct crossing, guest_sp) == CROSSING_GUEST_SP, "crossing");
 
 /* The newest crossing, or NULL outside of any call. */
@@ -80,6 +84,11 @@ extern struct guest_stack guest_stack;
  * Returns 0 when it returned, 1 when the guest was left: crossing then says why. */
 hidden int gate_enter(struct crossing *crossing, uint64_t guest_sp, uint64_t entry,
                       uint64_t slots, uint64_t code, uint64_t instance);
+/* Goes on with a guest that was written out in a host call: makes that call again, on the
+ * guest's behalf, and returns into the guest, whose stack is as it was. Returns as gate_enter.
+ */
+hidden int gate_resume(struct crossing *crossing, uint64_t guest_sp, uint64_t index,
+                       uint64_t slots, uint64_t instance);
 /* What generated code calls; its address is abi_instance.gate. */
 hidden void gate_call_host(void);
 /* Where a signal handler sends a guest that is to be left, with rsp at crossing.host_sp. */

@@ -84,13 +84,15 @@ gate_enter_window:
     xor %r14d, %r14d
     xor %r15d, %r15d
     clear_vectors
-    call *%rax
+    push $0
+    jmp *%rax
     .globl gate_enter_window_end
     .hidden gate_enter_window_end
 gate_enter_window_end:
+    .cfi_restore_state
+.Lreturned:
     mov gate_current(%rip), %rdi
     mov CROSSING_HOST_SP(%rdi), %rsp
-    .cfi_restore_state
     xor %eax, %eax
 .Lback:
     cmpl $0, gate_has_avx(%rip)
@@ -146,6 +148,8 @@ gate_leave:
 gate_call_host:
     .cfi_startproc
     .cfi_signal_frame
+    cmp $GATE_RETURN, %edi
+    je .Lreturned
     mov %rsp, %r11
     .globl gate_push
     .hidden gate_push
@@ -179,6 +183,7 @@ gate_push_end:
     ldmxcsr (%rsp)
     fldcw 4(%rsp)
     xor %ebp, %ebp
+.Ldispatch:
     call gate_dispatch
     test %eax, %eax
     jne gate_leave
@@ -227,6 +232,35 @@ gate_return_window:
 gate_return_window_end:
     .cfi_endproc
     .size gate_call_host, . - gate_call_host
+
+/* int gate_resume(crossing rdi, guest_sp rsi, index rdx, slots rcx, instance r8): the first half of
+ * gate_enter, then the second of gate_call_host. */
+    .globl gate_resume
+    .hidden gate_resume
+    .type gate_resume, @function
+    .balign 16
+gate_resume:
+    .cfi_startproc
+    .irp r, rbp, rbx, r12, r13, r14, r15
+    push %\r
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset \r, 0
+    .endr
+    sub $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+    mov %rsp, CROSSING_HOST_SP(%rdi)
+    mov %rsi, CROSSING_GUEST_SP(%rdi)
+    mov %rdi, gate_current(%rip)
+    mov %rsi, %rbx
+    mov %rdx, %rdi
+    mov %rcx, %rsi
+    mov %r8, %rdx
+    xor %ebp, %ebp
+    jmp .Ldispatch
+    .cfi_endproc
+    .size gate_resume, . - gate_resume
 
     .section .rodata
     .balign 4

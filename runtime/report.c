@@ -108,8 +108,9 @@ static void find_frames(const struct crossing *c, struct trap_report *report) {
             if (!unwind_step(code, &regs)) break;
         } else {
             /* where this call began; a host function of an earlier one may have made it */
+            bool began = regs.pc == 0 && regs.r[REG_DWARF_RSP] == c->enter_sp;
             c = c->previous;
-            if (regs.pc != (uint64_t)gate_enter_window_end || !c) break;
+            if (!began || !c) break;
             gate_saved_registers(c, &regs);
         }
     }

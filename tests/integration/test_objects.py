@@ -155,7 +155,9 @@ def gdb(work, object_file):
         return
     frames = re.findall(r"^#\d+ +(?:0x[0-9a-f]+ in )?([^ (]+)", out, re.M)
     check(frames[:1] == ["deep"] and "trapper" in frames, "gdb's backtrace", out, err)
-    check("gate_enter" in frames, "gdb gets from the guest to the host", out)
+    check("entry[0]" in frames or any(f.startswith("entry[") for f in frames[-2:]),
+          "gdb's backtrace ends where the guest was entered", out)
+    check("corrupt" not in out + err and len(frames) < 10000, "and nowhere else", out, err)
 
 
 def perf(work, object_file):

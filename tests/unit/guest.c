@@ -223,10 +223,20 @@ GUEST static void mixed(struct abi_instance *instance, struct mixed_results *ret
     *ret = (struct mixed_results){d, c, b, a};
 }
 
+/* How an entry thunk ends. */
+static inline __attribute__((always_inline, noreturn)) void
+entry_leave(struct abi_instance *instance) {
+    ((gate_function)block(instance)->gate)(ABI_GATE_RETURN, NULL, instance);
+    __builtin_unreachable();
+}
+
 GUEST static void entry_i_i(union abi_value *slots,
                             int32_t (*code)(struct abi_instance *, int32_t),
                             struct abi_instance *instance) {
+    /* kept in memory: guest_registers looks at the registers */
+    struct abi_instance *volatile kept = instance;
     slots[0].i32 = code(instance, slots[0].i32);
+    entry_leave(kept);
 }
 
 GUEST static void entry_mixed(union abi_value *slots,
@@ -239,6 +249,7 @@ GUEST static void entry_mixed(union abi_value *slots,
     slots[1].i32 = r.b;
     slots[2].f64 = r.c;
     slots[3].i64 = r.d;
+    entry_leave(instance);
 }
 
 /* ---- the object -------------------------------------------------------------------------- */
