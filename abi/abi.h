@@ -40,7 +40,10 @@ enum abi_placement {
 #define ABI_TABLE_SPACING                                                                      \
     UINT64_C(0x10000000) /* table i at base + i * spacing: 16 M entries                        \
                           */
-#define ABI_STACK_TOP UINT64_C(0x0000000400000000) /* guest stack grows down from here */
+#define ABI_FILES_BASE                                                                         \
+    UINT64_C(0x0000001000000000) /* files in memory (runtime, not code) ... */
+#define ABI_FILES_RESERVE UINT64_C(0x0000001000000000) /* ... at most 64 GiB */
+#define ABI_STACK_TOP UINT64_C(0x0000000400000000)     /* guest stack grows down from here */
 #define ABI_WASM_PAGE UINT64_C(65536)
 #define ABI_MEMORY32_MAX_PAGES 65536u
 #define ABI_HOST_PAGE UINT64_C(4096)

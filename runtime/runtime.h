@@ -7,6 +7,7 @@
  *   trap.c        signals to traps; unwind.c, lines.c: the Wasm backtrace
  *   wasi*.c       WASI preview1
  *   image*.c      file images: read-only trees of files, read where they are mapped
+ *   memfs*.c      files in memory, in one region that a snapshot can save
  *
  * Ownership: the caller keeps the mapped code and all arguments alive as long as an instance
  * uses them. Threads: one thread of a process runs guests. A pinned process holds at most one
@@ -262,8 +263,14 @@ struct wasi_preopen {
     int fd; /* a directory opened with O_PATH or O_RDONLY; owned by wasi then */
     const char *guest_path;
     bool read_only;
-    bool image; /* fd is a file image, opened O_RDONLY */
+    bool image;  /* fd is a file image, opened O_RDONLY */
+    bool memory; /* a directory in memory (fd -1); of an image: a writable layer over it */
+    /* memory: what the guest may write, 0 for the default; a file takes whole pages and a bit
+     */
+    uint64_t size_bytes;
+    uint64_t inodes; /* memory: files and directories it may make; 0: as size_bytes allows */
 };
+#define WASI_FILES_DEFAULT_BYTES (UINT64_C(64) << 20)
 /*
  * "Give me the next request." Returns 0 and a connected stream socket, which wasi owns from
  * then on and the guest reads, writes and closes like any other, or a host errno for the guest:
@@ -302,5 +309,41 @@ void wasi_destroy(struct wasi *wasi);
  * the struct wasi. */
 bool wasi_resolve(void *context, const struct abi_import *import,
                   const struct abi_type *function_type, struct extern_value *ret);
+
+/* ---- WASI's state, for snapshots (docs/files.md) ---------------------------------------- */
+
+/*
+ * Everything of a struct wasi that a guest can change is in two places: the region of files in
+ * memory, to be saved as pages, and a short record of descriptors, arguments and environment.
+ *
+ *   save:            wasi_state_save(w, &record, &err); write the region's pages
+ *   another process: wasi_create with the same preopens in the same order
+ *   there, or here to go back: wasi_files_resize(w, used, &err); put the pages in place
+ *                    (all, or those that differ); wasi_state_restore(w, record, size, ...)
+ */
+
+/* The region: at ABI_FILES_BASE, used_bytes a multiple of the host page; no host address in it,
+ * nothing of it at its place (base NULL, 0) where no preopen is in memory. Beyond used_bytes
+ * there is nothing to save. */
+struct wasi_region {
+    uint8_t *base;
+    uint64_t used_bytes;
+};
+struct wasi_region wasi_files_region(const struct wasi *wasi);
+/* Makes the first used_bytes accessible, and zero what was used beyond them; those within keep
+ * what they hold. ST_INCOMPATIBLE where there is no region, ST_LIMIT beyond what the preopens
+ * may take, ST_NO_MEMORY. */
+enum status wasi_files_resize(struct wasi *wasi, uint64_t used_bytes,
+                              struct error *err) must_check;
+/* Appends the record; changes nothing. ST_UNSUPPORTED names a descriptor that cannot be saved:
+ * an open file of a host directory, a connection. */
+enum status wasi_state_save(const struct wasi *wasi, struct buffer *b,
+                            struct error *err) must_check;
+/* Makes wasi what was saved; the region's pages are in place. Standard streams, preopened
+ * directories and images are those of wasi. keep_strings: arguments and environment too. Any
+ * bytes are safe: ST_DAMAGED, or ST_INCOMPATIBLE where preopens differ, and wasi is as before.
+ */
+enum status wasi_state_restore(struct wasi *wasi, const void *record, size_t size_bytes,
+                               bool keep_strings, struct error *err) must_check;
 
 #endif

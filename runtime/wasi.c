@@ -31,106 +31,42 @@ static enum status strings_copy(struct wasi_strings *to, int count, const char *
     return ST_OK;
 }
 
+/* A standard stream; the number is taken even where the host has none, so that no file becomes
+ * stdin. */
+static enum status open_stream(uint32_t number, int host_fd, struct wasi_descriptor *d,
+                               struct error *err) {
+    *d = (struct wasi_descriptor){
+        .used = true, .standard = (uint8_t)(number + 1), .host_fd = host_fd};
+    if (host_fd < 0) return ST_OK;
+    int flags = fcntl(host_fd, F_GETFL);
+    if (flags < 0 && errno == EBADF) { /* whoever started us had closed it */
+        d->host_fd = -1;
+        return ST_OK;
+    }
+    if (flags < 0 || wasi_filetype_of_fd(host_fd, &d->filetype) != WASI_OK)
+        return error_set_errno(err, ST_IO, "standard stream %u", number);
+    d->rights_base = wasi_rights_of_type(d->filetype, host_fd);
+    int access = flags & O_ACCMODE;
+    if (access == O_WRONLY) d->rights_base &= ~WASI_RIGHT_FD_READ;
+    if (access == O_RDONLY)
+        d->rights_base &=
+            ~(WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE);
+    /* A directory as a standard stream is no way into it: it was not given as a preopen. */
+    if (d->filetype == WASI_FILETYPE_DIRECTORY) d->rights_base = 0;
+    return ST_OK;
+}
+
 static enum status add_stdio(struct wasi *w, const int stdio[3], struct error *err) {
     for (uint32_t i = 0; i < 3; i++) {
-        struct wasi_descriptor *d = &w->descriptors[i];
-        *d = (struct wasi_descriptor){.used = true, .host_fd = stdio[i]};
-        if (stdio[i] < 0) continue; /* the number is taken, so that no file becomes stdin */
-        int flags = fcntl(stdio[i], F_GETFL);
-        if (flags < 0 && errno == EBADF) { /* whoever started us had closed it */
-            d->host_fd = -1;
-            continue;
-        }
-        if (flags < 0 || wasi_filetype_of_fd(stdio[i], &d->filetype) != WASI_OK)
-            return error_set_errno(err, ST_IO, "standard stream %u", i);
-        d->rights_base = wasi_rights_of_type(d->filetype, stdio[i]);
-        int access = flags & O_ACCMODE;
-        if (access == O_WRONLY) d->rights_base &= ~WASI_RIGHT_FD_READ;
-        if (access == O_RDONLY)
-            d->rights_base &= ~(WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_ALLOCATE |
-                                WASI_RIGHT_FD_FILESTAT_SET_SIZE);
-        /* A directory as a standard stream is no way into it: it was not given as a preopen. */
-        if (d->filetype == WASI_FILETYPE_DIRECTORY) d->rights_base = 0;
+        enum status status = open_stream(i, stdio[i], &w->streams[i], err);
+        if (status != ST_OK) return status;
+        w->descriptors[i] = w->streams[i];
     }
-    return ST_OK;
-}
-
-/* Directories opened with O_PATH cannot be listed: open them again where that is allowed. */
-static int readable_directory(int fd) {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || !(flags & O_PATH)) return fd;
-    int readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (readable < 0) return fd;
-    close(fd);
-    return readable;
-}
-
-/* What a preopened image stands for: its root. */
-static enum status open_image(struct wasi *w, const struct wasi_preopen *preopen,
-                              struct wasi_descriptor *d, struct error *err) {
-    struct wasi_image *image = &w->images[w->image_count];
-    enum status status = wasi_image_map(image, preopen->fd, err);
-    if (status != ST_OK) return error_wrap(err, "image %s", preopen->guest_path);
-    w->image_count++;
-    close(preopen->fd);
-    d->owned = false;
-    d->read_only = true;
-    d->host_fd = -1;
-    d->image = &image->image;
-    d->node = image->image.root;
-    return ST_OK;
-}
-
-static enum status open_directory(const struct wasi_preopen *preopen, struct wasi_descriptor *d,
-                                  struct error *err) {
-    struct stat st;
-    if (fstat(preopen->fd, &st) != 0)
-        return error_set_errno(err, ST_IO, "directory %s", preopen->guest_path);
-    if (!S_ISDIR(st.st_mode))
-        return error_set(err, ST_IO, "%s: not a directory", preopen->guest_path);
-    enum wasi_errno probed = wasi_beneath_probe(preopen->fd);
-    if (probed != WASI_OK)
-        return error_set_errno(err, ST_UNSUPPORTED,
-                               "directory %s: this kernel cannot confine paths "
-                               "(openat2 with RESOLVE_BENEATH, Linux 5.6)",
-                               preopen->guest_path);
-    d->host_fd = readable_directory(preopen->fd);
-    return ST_OK;
-}
-
-static enum status add_preopen(struct wasi *w, const struct wasi_preopen *preopen,
-                               struct error *err) {
-    uint32_t fd = 0;
-    size_t length = strlen(preopen->guest_path);
-    if (wasi_descriptor_reserve(w, &fd) != WASI_OK)
-        return error_set(err, ST_LIMIT, "directory %s: too many descriptors",
-                         preopen->guest_path);
-    if (length >= WASI_PATH_SIZE)
-        return error_set(err, ST_LIMIT, "the guest's name of a directory is too long");
-    char *name = malloc(length + 1);
-    if (!name) return error_set(err, ST_NO_MEMORY, "directory %s", preopen->guest_path);
-    memcpy(name, preopen->guest_path, length + 1);
-    struct wasi_descriptor d = {
-        .owned = true,
-        .read_only = preopen->read_only,
-        .filetype = WASI_FILETYPE_DIRECTORY,
-        .rights_base = wasi_rights_of_type(WASI_FILETYPE_DIRECTORY, -1),
-        .rights_inheriting = WASI_RIGHTS_ALL,
-        .preopen = name,
-        .preopen_length = (uint32_t)length,
-    };
-    enum status status =
-        preopen->image ? open_image(w, preopen, &d, err) : open_directory(preopen, &d, err);
-    if (status != ST_OK) {
-        free(name);
-        return status;
-    }
-    wasi_descriptor_put(w, fd, &d);
     return ST_OK;
 }
 
 static enum status fill(struct wasi *w, const struct wasi_config *config,
-                        uint32_t *ret_preopens_taken, struct error *err) {
+                        bool *ret_preopens_taken, struct error *err) {
     enum status status = strings_copy(&w->args, config->argc, config->argv, "arguments", err);
     if (status != ST_OK) return status;
     status = strings_copy(&w->env, config->envc, config->env, "environment", err);
@@ -139,22 +75,18 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     w->descriptors = calloc(capacity, sizeof *w->descriptors);
     if (!w->descriptors) return error_set(err, ST_NO_MEMORY, "descriptor table");
     w->capacity = capacity;
-    w->images = calloc((size_t)config->preopen_count + 1, sizeof *w->images);
-    if (!w->images) return error_set(err, ST_NO_MEMORY, "file images");
     w->request_ready_fd = -1;
     status = add_stdio(w, config->stdio, err);
     if (status == ST_OK && config->next_request) status = wasi_requests_add(w, config, err);
-    for (uint32_t i = 0; status == ST_OK && i < config->preopen_count; i++) {
-        status = add_preopen(w, &config->preopens[i], err);
-        if (status == ST_OK) (*ret_preopens_taken)++;
-    }
-    return status;
+    if (status != ST_OK) return status;
+    *ret_preopens_taken = true;
+    return wasi_mounts_create(w, config, err);
 }
 
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
                         struct error *err) {
     struct wasi *w = calloc(1, sizeof *w);
-    uint32_t taken = 0;
+    bool taken = false;
     enum status status =
         w ? fill(w, config, &taken, err) : error_set(err, ST_NO_MEMORY, "WASI state");
     if (status == ST_OK) {
@@ -162,7 +94,7 @@ enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi
         return ST_OK;
     }
     /* The preopens are ours also where nothing comes of them. */
-    for (uint32_t i = taken; i < config->preopen_count; i++)
+    for (uint32_t i = 0; !taken && i < config->preopen_count; i++)
         if (config->preopens[i].fd >= 0) close(config->preopens[i].fd);
     wasi_destroy(w);
     return status;
@@ -172,8 +104,7 @@ void wasi_destroy(struct wasi *w) {
     if (!w) return;
     for (uint32_t fd = 0; fd < w->capacity; fd++)
         if (w->descriptors[fd].used) (void)wasi_fd_close(w, (struct guest_memory){0}, fd);
-    for (uint32_t i = 0; i < w->image_count; i++) wasi_image_unmap(&w->images[i]);
-    free(w->images);
+    wasi_mounts_destroy(w);
     free(w->descriptors);
     free(w->args.bytes);
     free(w->env.bytes);

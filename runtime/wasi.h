@@ -4,6 +4,8 @@
  * of instances, and return a WASI errno, so that they can be called from a test.
  *
  *   wasi.c          create and destroy; arguments, environment, random, process
+ *   wasi_mount.c    preopened directories: of the host, images, in memory
+ *   wasi_state.c    all of it to bytes and back, for snapshots
  *   wasi_resolve.c  imports to functions, slots to parameters (wasi_functions.def)
  *   wasi_errno.c    host errno to WASI errno
  *   wasi_table.c    the descriptor table, fd_close, fd_renumber, rights, prestat
@@ -133,20 +135,32 @@ enum {
 #define WASI_MAX_IOVECS 1024u /* of one system call: IOV_MAX of Linux */
 #define WASI_PATH_SIZE 4096u  /* PATH_MAX of Linux, with the terminator */
 
+/* What was preopened, whatever the guest has closed since. Stays where it is. */
+struct wasi_mount {
+    char *guest_path;
+    uint32_t guest_path_length;
+    bool read_only;
+    int host_fd;        /* a directory of the host, borrowed by its descriptor; or -1 */
+    struct image image; /* bytes is NULL where it is none */
+    void *mapping;
+    size_t mapping_bytes;
+};
+
 struct wasi_descriptor {
     bool used;
-    bool owned;     /* the host descriptor is closed with this one */
-    bool read_only; /* beneath a read-only preopen: what would change the file system fails */
+    bool owned;       /* the host descriptor is closed with this one */
+    bool read_only;   /* beneath a read-only preopen: what would change the file system fails */
+    bool requests;    /* the request socket: host_fd is -1 */
+    bool request;     /* a stream that was accepted from it */
+    bool preopen;     /* the directory of mount itself */
+    uint8_t standard; /* 1 to 3: the standard stream of that number less 1 */
     uint8_t filetype;
     int host_fd; /* -1: a standard stream the host does not have; a file in an image */
-    const struct image *image; /* not NULL: node of it, and a position for reading */
+    const struct wasi_mount *mount; /* NULL: nothing beneath a preopen */
+    const struct image *image;      /* not NULL: node of it, and a position for reading */
     uint64_t node, position;
-    uint16_t image_flags; /* fdflags, which mean nothing there but are remembered */
-    bool requests;        /* the request socket: host_fd is -1, image_flags as for an image */
-    bool request;         /* a stream that was accepted from it */
+    uint16_t flags; /* fdflags of what has no host descriptor */
     uint64_t rights_base, rights_inheriting;
-    char *preopen; /* the guest's name of a preopened directory; NULL otherwise */
-    uint32_t preopen_length;
 };
 
 /* Strings as args_get and environ_get give them: one after the other, each with its NUL. */
@@ -156,19 +170,13 @@ struct wasi_strings {
     char *bytes;
 };
 
-/* A file image that is preopened; borrowed by descriptors, so it stays where it is. */
-struct wasi_image {
-    struct image image;
-    void *mapping; /* NULL: none */
-    size_t mapping_bytes;
-};
-
 struct wasi {
     struct wasi_descriptor *descriptors;
     uint32_t capacity; /* all beyond are unused */
     struct wasi_strings args, env;
-    struct wasi_image *images; /* as many as there are preopens */
-    uint32_t image_count;      /* of them in use */
+    struct wasi_mount *mounts; /* one for each preopen */
+    uint32_t mount_count;
+    struct wasi_descriptor streams[3]; /* as they were given to the program */
     wasi_next_request next_request;
     void *next_request_context;
     int request_ready_fd;
@@ -230,6 +238,15 @@ enum wasi_errno wasi_filetype_of_fd(int host_fd, uint8_t *ret_filetype);
 /* The rights that make sense for a descriptor of this type. */
 uint64_t wasi_rights_of_type(uint8_t filetype, int host_fd);
 
+/* ---- preopens (wasi_mount.c) ------------------------------------------------------------- */
+
+/* Takes the preopens over, also where it fails. */
+enum status wasi_mounts_create(struct wasi *w, const struct wasi_config *config,
+                               struct error *err) must_check;
+void wasi_mounts_destroy(struct wasi *w);
+/* The descriptor of a preopened directory, as the guest finds it. */
+struct wasi_descriptor wasi_mount_descriptor(const struct wasi_mount *mount);
+
 /* ---- paths beneath a directory (wasi_beneath.c) ------------------------------------------ */
 
 /* ENOSYS and the like where the kernel cannot confine paths. */
@@ -277,8 +294,7 @@ int wasi_open_flags(uint32_t fdflags);
 /* ---- file images (wasi_image.c) ---------------------------------------------------------- */
 
 /* Maps an image; fd is not needed afterwards. */
-enum status wasi_image_map(struct wasi_image *to, int fd, struct error *err) must_check;
-void wasi_image_unmap(struct wasi_image *image);
+enum status wasi_image_map(struct wasi_mount *to, int fd, struct error *err) must_check;
 /* These are for descriptors with an image, after rights and addresses were looked at. */
 enum wasi_errno wasi_image_read(const struct wasi_descriptor *d, const struct iovec *iovecs,
                                 int count, uint64_t offset, uint32_t *ret_n);

@@ -93,7 +93,7 @@ enum wasi_errno wasi_fd_fdstat_get(struct wasi *w, struct guest_memory m, uint32
     if (!d) return WASI_EBADF;
     uint8_t *to = guest_range(m, ret_stat, 24);
     if (!to) return WASI_EFAULT;
-    uint16_t fdflags = d->image_flags;
+    uint16_t fdflags = d->flags;
     if (d->filetype != WASI_FILETYPE_DIRECTORY && d->host_fd >= 0) {
         int flags = fcntl(d->host_fd, F_GETFL);
         if (flags < 0) return wasi_errno_last();
@@ -116,9 +116,9 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
     if (flags & ~(uint32_t)31) return WASI_EINVAL;
     if (d->image || d->requests) {
         const uint32_t settable = WASI_FDFLAG_APPEND | WASI_FDFLAG_NONBLOCK;
-        if (flags & ~settable & ~(uint32_t)d->image_flags) return WASI_ENOTSUP;
+        if (flags & ~settable & ~(uint32_t)d->flags) return WASI_ENOTSUP;
         if (d->filetype == WASI_FILETYPE_DIRECTORY) return flags ? WASI_EINVAL : WASI_OK;
-        d->image_flags = (uint16_t)((d->image_flags & ~settable) | (flags & settable));
+        d->flags = (uint16_t)((d->flags & ~settable) | (flags & settable));
         return WASI_OK;
     }
     int old = fcntl(d->host_fd, F_GETFL);

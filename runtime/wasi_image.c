@@ -40,7 +40,7 @@ static uint8_t filetype_of(enum image_type type) {
 
 /* ---- the mapping ------------------------------------------------------------------------- */
 
-enum status wasi_image_map(struct wasi_image *to, int fd, struct error *err) {
+enum status wasi_image_map(struct wasi_mount *to, int fd, struct error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0) return error_set_errno(err, ST_IO, "cannot be looked at");
     if (!S_ISREG(st.st_mode) || st.st_size <= 0)
@@ -56,10 +56,6 @@ enum status wasi_image_map(struct wasi_image *to, int fd, struct error *err) {
     to->mapping = bytes;
     to->mapping_bytes = size;
     return ST_OK;
-}
-
-void wasi_image_unmap(struct wasi_image *image) {
-    if (image->mapping) munmap(image->mapping, image->mapping_bytes);
 }
 
 /* ---- open files -------------------------------------------------------------------------- */

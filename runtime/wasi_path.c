@@ -112,7 +112,8 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
     if (oflags & WASI_OFLAG_TRUNC) flags |= O_TRUNC;
     if (!(dirflags & WASI_LOOKUP_SYMLINK_FOLLOW)) flags |= O_NOFOLLOW;
 
-    struct wasi_descriptor opened = {.owned = true, .read_only = d->read_only, .host_fd = -1};
+    struct wasi_descriptor opened = {
+        .owned = true, .read_only = d->read_only, .host_fd = -1, .mount = d->mount};
     uint64_t allowed = d->rights_inheriting;
     int dir_fd = d->host_fd;
     uint32_t number = 0;
@@ -123,7 +124,7 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
         if (e == WASI_OK) e = wasi_descriptor_reserve(w, &number);
         if (e != WASI_OK) return e;
         opened.owned = false;
-        opened.image_flags = opened.filetype == WASI_FILETYPE_DIRECTORY ? 0 : (uint16_t)fdflags;
+        opened.flags = opened.filetype == WASI_FILETYPE_DIRECTORY ? 0 : (uint16_t)fdflags;
         opened.rights_base = base & allowed & wasi_rights_of_type(opened.filetype, -1);
         opened.rights_inheriting = inheriting & allowed;
         wasi_descriptor_put(w, number, &opened);

@@ -42,7 +42,7 @@ bool wasi_requests_open(const struct wasi *w) {
 
 enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, uint32_t flags,
                                      uint8_t *ret_fd) {
-    bool nonblock = d->image_flags & WASI_FDFLAG_NONBLOCK;
+    bool nonblock = d->flags & WASI_FDFLAG_NONBLOCK;
     uint32_t number = 0;
     enum wasi_errno e = wasi_descriptor_reserve(w, &number); /* d may have moved */
     if (e != WASI_OK) return e;

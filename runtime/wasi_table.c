@@ -126,7 +126,6 @@ enum wasi_errno wasi_fd_close(struct wasi *w, struct guest_memory m, uint32_t fd
     if (!d) return WASI_EBADF;
     struct wasi_descriptor closed = *d;
     *d = (struct wasi_descriptor){.used = false};
-    free(closed.preopen);
     /* close(2): the descriptor is gone whatever is returned, so a guest must not try again. */
     if (closed.owned && close(closed.host_fd) != 0) {
         enum wasi_errno e = wasi_errno_last();
@@ -155,7 +154,7 @@ enum wasi_errno wasi_fd_prestat_get(struct wasi *w, struct guest_memory m, uint3
     uint8_t *to = guest_range(m, ret_prestat, 8);
     if (!to) return WASI_EFAULT;
     store_u32(to, 0); /* the tag of a directory, and padding */
-    store_u32(to + 4, d->preopen_length);
+    store_u32(to + 4, d->mount->guest_path_length);
     return WASI_OK;
 }
 
@@ -165,7 +164,7 @@ enum wasi_errno wasi_fd_prestat_dir_name(struct wasi *w, struct guest_memory m, 
     if (!d || !d->preopen) return WASI_EBADF;
     uint8_t *to = guest_range(m, path, path_len);
     if (!to) return WASI_EFAULT;
-    if (path_len < d->preopen_length) return WASI_ENAMETOOLONG;
-    memcpy(to, d->preopen, d->preopen_length);
+    if (path_len < d->mount->guest_path_length) return WASI_ENAMETOOLONG;
+    memcpy(to, d->mount->guest_path, d->mount->guest_path_length);
     return WASI_OK;
 }

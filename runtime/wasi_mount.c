@@ -1,0 +1,116 @@
+/*
+ * Preopens to mounts and descriptors. A mount is what was given to the program and stays: the
+ * host's descriptor of a directory, the mapping of an image, its place among files in memory.
+ * The guest's descriptor borrows it, so that a guest that closes a preopen can be put back to
+ * where it had not (wasi_state.c).
+ */
+#include "runtime/wasi.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Directories opened with O_PATH cannot be listed: open them again where that is allowed. */
+static int readable_directory(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !(flags & O_PATH)) return fd;
+    int readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (readable < 0) return fd;
+    close(fd);
+    return readable;
+}
+
+static enum status open_directory(struct wasi_mount *mount, struct error *err) {
+    struct stat st;
+    if (fstat(mount->host_fd, &st) != 0)
+        return error_set_errno(err, ST_IO, "directory %s", mount->guest_path);
+    if (!S_ISDIR(st.st_mode))
+        return error_set(err, ST_IO, "%s: not a directory", mount->guest_path);
+    if (wasi_beneath_probe(mount->host_fd) != WASI_OK)
+        return error_set_errno(err, ST_UNSUPPORTED,
+                               "directory %s: this kernel cannot confine paths "
+                               "(openat2 with RESOLVE_BENEATH, Linux 5.6)",
+                               mount->guest_path);
+    mount->host_fd = readable_directory(mount->host_fd);
+    return ST_OK;
+}
+
+/* The image stays mapped; its descriptor has done its duty. */
+static enum status open_image(struct wasi_mount *mount, struct error *err) {
+    enum status status = wasi_image_map(mount, mount->host_fd, err);
+    if (status != ST_OK) return error_wrap(err, "image %s", mount->guest_path);
+    close(mount->host_fd);
+    mount->host_fd = -1;
+    return ST_OK;
+}
+
+static enum status open_mount(struct wasi_mount *mount, const struct wasi_preopen *preopen,
+                              struct error *err) {
+    size_t length = strlen(preopen->guest_path);
+    if (length >= WASI_PATH_SIZE)
+        return error_set(err, ST_LIMIT, "the guest's name of a directory is too long");
+    mount->guest_path = malloc(length + 1);
+    if (!mount->guest_path)
+        return error_set(err, ST_NO_MEMORY, "directory %s", preopen->guest_path);
+    memcpy(mount->guest_path, preopen->guest_path, length + 1);
+    mount->guest_path_length = (uint32_t)length;
+    mount->read_only = preopen->read_only || preopen->image;
+    if (preopen->memory)
+        return error_set(err, ST_UNSUPPORTED, "directory %s: no files in memory here",
+                         preopen->guest_path);
+    return preopen->image ? open_image(mount, err) : open_directory(mount, err);
+}
+
+struct wasi_descriptor wasi_mount_descriptor(const struct wasi_mount *mount) {
+    struct wasi_descriptor d = {
+        .used = true,
+        .preopen = true,
+        .read_only = mount->read_only,
+        .filetype = WASI_FILETYPE_DIRECTORY,
+        .host_fd = mount->host_fd,
+        .mount = mount,
+        .rights_base = wasi_rights_of_type(WASI_FILETYPE_DIRECTORY, -1),
+        .rights_inheriting = WASI_RIGHTS_ALL,
+    };
+    if (mount->image.bytes) {
+        d.image = &mount->image;
+        d.node = mount->image.root;
+    }
+    return d;
+}
+
+enum status wasi_mounts_create(struct wasi *w, const struct wasi_config *config,
+                               struct error *err) {
+    enum status status = ST_OK;
+    w->mounts = calloc((size_t)config->preopen_count + 1, sizeof *w->mounts);
+    if (!w->mounts) status = error_set(err, ST_NO_MEMORY, "preopened directories");
+    for (uint32_t i = 0; i < config->preopen_count; i++) {
+        if (status != ST_OK) {
+            if (config->preopens[i].fd >= 0) close(config->preopens[i].fd);
+            continue;
+        }
+        struct wasi_mount *mount = &w->mounts[w->mount_count++];
+        mount->host_fd = config->preopens[i].fd;
+        uint32_t fd = 0;
+        status = open_mount(mount, &config->preopens[i], err);
+        if (status == ST_OK && wasi_descriptor_reserve(w, &fd) != WASI_OK)
+            status = error_set(err, ST_LIMIT, "directory %s: too many descriptors",
+                               mount->guest_path);
+        if (status != ST_OK) continue;
+        struct wasi_descriptor d = wasi_mount_descriptor(mount);
+        wasi_descriptor_put(w, fd, &d);
+    }
+    return status;
+}
+
+void wasi_mounts_destroy(struct wasi *w) {
+    for (uint32_t i = 0; i < w->mount_count; i++) {
+        struct wasi_mount *mount = &w->mounts[i];
+        if (mount->host_fd >= 0) close(mount->host_fd);
+        if (mount->mapping) munmap(mount->mapping, mount->mapping_bytes);
+        free(mount->guest_path);
+    }
+    free(w->mounts);
+}
