@@ -3,10 +3,11 @@
  * names every layer by two digests and sizes (compressed, uncompressed) and says what it is; an
  * importer believes nothing else about a bundle.
  *
- * Reading: every member is required and bounded, but for unknown ones, which a later version
- * may add where an older reader can do without them; a version that must be understood is a new
- * number. Text is printable ASCII. Modules come with their names, every object belongs to one
- * of them, and no content comes twice under one kind and name.
+ * Reading: every member is bounded, and required but for expires, args, env, app and unknown
+ * ones, which a later version may add where an older reader can do without them; a version that
+ * must be understood is a new number. Text is printable ASCII. Modules come with their names,
+ * images with the path where the app sees them, every object belongs to one of the modules, and
+ * no two modules or images have one name.
  */
 #include "cache/bundle.h"
 
@@ -24,6 +25,63 @@ const char *bundle_kind_word(enum bundle_kind kind) {
 
 const char *bundle_media_type(enum bundle_kind kind) {
     return (size_t)kind < countof(kinds) ? kinds[kind].media_type : "?";
+}
+
+/* ---- words ------------------------------------------------------------------------------- */
+
+enum status bundle_words_add(struct bundle_words *words, const char *word, struct error *err) {
+    if (words->count == BUNDLE_WORDS_MAX)
+        return error_set(err, ST_LIMIT, "more than %u arguments or variables",
+                         BUNDLE_WORDS_MAX);
+    if (strlen(word) >= BUNDLE_WORD_SIZE)
+        return error_set(err, ST_LIMIT, "an argument or variable of more than %u bytes",
+                         BUNDLE_WORD_SIZE - 1);
+    for (const char *c = word; *c; c++)
+        if (*c < 0x20 || *c > 0x7e)
+            return error_set(err, ST_UNSUPPORTED,
+                             "an argument or variable with a byte that is not printable ASCII");
+    char **grown = realloc(words->words, (words->count + 1) * sizeof *grown);
+    if (!grown) return error_set(err, ST_NO_MEMORY, "out of memory");
+    words->words = grown;
+    if (!(grown[words->count] = strdup(word)))
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    words->count++;
+    return ST_OK;
+}
+
+static void finish_words(struct bundle_words *words) {
+    for (uint32_t i = 0; i < words->count; i++) free(words->words[i]);
+    free(words->words);
+}
+
+static int set_words(json_t *value, const char *key, const struct bundle_words *words) {
+    if (words->count == 0) return 0;
+    json_t *list = json_array();
+    for (uint32_t i = 0; list && i < words->count; i++)
+        if (json_array_append_new(list, json_string(words->words[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return json_object_set_new(value, key, list);
+}
+
+static enum status read_words(const json_t *value, const char *key, bool variables,
+                              struct bundle_words *words, struct error *err) {
+    const json_t *list = json_object_get(value, key);
+    if (!list) return ST_OK;
+    if (!json_is_array(list))
+        return error_set(err, ST_MALFORMED, "the statement's %s is no list", key);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *word = json_array_get(list, i);
+        const char *text = json_string_value(word);
+        if (!text || strlen(text) != json_string_length(word) ||
+            (variables && (text[0] == '=' || !strchr(text, '='))))
+            return error_set(err, ST_MALFORMED, "the statement's %s: item %zu is damaged", key,
+                             i);
+        enum status status = bundle_words_add(words, text, err);
+        if (status != ST_OK) return error_wrap(err, "the statement's %s", key);
+    }
+    return ST_OK;
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
@@ -71,12 +129,25 @@ enum status bundle_statement_print(const struct bundle_statement *statement, str
                               (json_int_t)BUNDLE_VERSION, "name", statement->name, "creator",
                               statement->creator, "sequence", (json_int_t)statement->sequence,
                               "architecture", "wasm", "os", "wasi", "layers", list);
-    if (value && statement->expires &&
-        json_object_set_new(value, "expires", json_integer((json_int_t)statement->expires)) !=
-            0) {
+    json_t *app = NULL;
+    if (value && statement->app) {
+        enum status status = oci_json_parse(statement->app, strlen(statement->app),
+                                            "the app's description", &app, err);
+        if (status != ST_OK) {
+            json_decref(value);
+            return status;
+        }
+    }
+    if (value && ((statement->expires &&
+                   json_object_set_new(value, "expires",
+                                       json_integer((json_int_t)statement->expires)) != 0) ||
+                  set_words(value, "args", &statement->args) != 0 ||
+                  set_words(value, "env", &statement->env) != 0 ||
+                  (app && json_object_set(value, "app", app) != 0))) {
         json_decref(value);
         value = NULL;
     }
+    json_decref(app);
     return oci_json_print(value, b, err);
 }
 
@@ -121,7 +192,8 @@ static enum status read_layer(const json_t *value, size_t index, struct bundle_l
     bool good = layer->kind == BUNDLE_OBJECT
                     ? read_target(value, &layer->target)
                     : oci_json_string(value, "name", layer->name, sizeof layer->name);
-    if (!good || (layer->kind == BUNDLE_MODULE && !is_name(layer->name)))
+    if (!good || (layer->kind == BUNDLE_MODULE && !is_name(layer->name)) ||
+        (layer->kind == BUNDLE_IMAGE && !layer->name[0]))
         return error_set(err, ST_MALFORMED, "the statement's layer %zu (%s) is damaged", index,
                          word);
     return ST_OK;
@@ -166,6 +238,14 @@ static enum status read_statement(const json_t *value, struct bundle_statement *
          !oci_json_number(value, "expires", &s->expires)) ||
         !json_is_array(list))
         return error_set(err, ST_MALFORMED, "the statement is damaged");
+    enum status words = read_words(value, "args", false, &s->args, err);
+    if (words == ST_OK) words = read_words(value, "env", true, &s->env, err);
+    if (words != ST_OK) return words;
+    const json_t *app = json_object_get(value, "app");
+    if (app && !json_is_object(app))
+        return error_set(err, ST_MALFORMED, "the statement's app is damaged");
+    if (app && !(s->app = json_dumps(app, JSON_COMPACT | JSON_SORT_KEYS)))
+        return error_set(err, ST_NO_MEMORY, "out of memory");
     size_t count = json_array_size(list);
     if (count > BUNDLE_LAYERS_MAX)
         return error_set(err, ST_LIMIT, "%zu layers are more than %u", count,
@@ -196,6 +276,9 @@ enum status bundle_statement_parse(const void *bytes, size_t size_bytes,
 }
 
 void bundle_statement_finish(struct bundle_statement *statement) {
+    finish_words(&statement->args);
+    finish_words(&statement->env);
+    free(statement->app);
     free(statement->layers);
     *statement = (struct bundle_statement){0};
 }

@@ -128,8 +128,8 @@ struct cache_options {
      * followed by a gc. 0: $HUTCH_CACHE_MAX_SIZE or the default; UINT64_MAX: no limit. */
     uint64_t max_bytes;
     uint64_t min_free_bytes; /* 0: the default, or a twentieth of the file system if less */
-    /* Fills in key, module and target of a code object; false: it is none. NULL: nothing is one,
-     * so that none can be put, and those found without a record are compiled again. */
+    /* Fills in key, module and target of a code object; false: it is none. NULL: nothing is
+     * one, so that none can be put, and those found without a record are compiled again. */
     bool (*describe_object)(const uint8_t *bytes, uint64_t size, struct cache_entry *entry);
 };
 
@@ -434,13 +434,26 @@ struct bundle_layer {
     const uint8_t *bytes;        /* content_size of them; for bundle_write alone, borrowed */
 };
 
-/* What is signed: all that a bundle holds but its signatures. Owns the array of layers. The
- * first module is what the app's name runs. */
+/* Printable ASCII, each. Owns them. */
+#define BUNDLE_WORDS_MAX 256u
+#define BUNDLE_WORD_SIZE 4096u /* with terminator */
+struct bundle_words {
+    char **words;
+    uint32_t count;
+};
+enum status bundle_words_add(struct bundle_words *words, const char *word,
+                             struct error *err) must_check;
+
+/* What is signed: all that a bundle holds but its signatures. Owns everything in it. The first
+ * module is what the app's name runs; it sees every image under the image's name. */
 struct bundle_statement {
     char name[CACHE_NAME_MAX]; /* of the app, name:tag */
     char creator[64];
     uint64_t sequence; /* seconds since 1970: a node takes no older bundle under a name */
     uint64_t expires;  /* the same; 0: never */
+    struct bundle_words args; /* of the app's program, before those of a command line */
+    struct bundle_words env;  /* "NAME=VALUE" */
+    char *app; /* how it is served (docs/app.md), a JSON object; NULL: not said */
     struct bundle_layer *layers;
     uint32_t layer_count;
 };

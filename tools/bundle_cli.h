@@ -3,6 +3,7 @@
  *
  *   arguments.c      argv by a table of options, for commands with few
  *   bundle_target.c  a code object <-> what a bundle says of it
+ *   bundle_image.c   a file or a directory -> an image for a bundle
  *   trust_places.c   where the trusted keys lie
  *   cmd_bundle.c, cmd_import.c, cmd_key.c, inspect_bundle.c   a command each
  *   hutch_bundle.c   main
@@ -39,6 +40,10 @@ void bundle_target_of(const struct abi_compat *compat, struct bundle_target *ret
 enum status bundle_object_check(void *context, const uint8_t *bytes, uint64_t size_bytes,
                                 const struct bundle_target *claimed, bool *ret_fits,
                                 struct error *reason, struct error *err);
+
+/* ---- bundle_image.c ---- */
+/* A file image, checked, or one made of the directory at path. */
+enum status bundle_image_open(const char *path, int *ret_fd, struct error *err) must_check;
 
 /* ---- trust_places.c ---- */
 #define TRUST_PLACES_MAX 4u

@@ -13,6 +13,7 @@
  *   profile_text.c   a profile for people, and as JSON
  *   compile_child.c  the compiler as a child process, and the progress line
  *   object_cache.c   the object of a module: from the store, or compiled and kept
+ *   stored_app.c     a name in the store -> module, images, arguments, variables
  *   cmd_cache.c      hutch cache: what the store holds, and its upkeep
  *   module_file.c    the bytes of a module, or why the file is none
  *   report.c         the one place that prints an error (report.h)
@@ -129,10 +130,6 @@ enum status object_obtain(struct cache *cache, const struct object_wanted *want,
                           struct error *err) must_check;
 /* Opens the store at path (NULL: the default). Where it cannot, says so and returns NULL. */
 struct cache *object_cache_open(const char *path, const char *command, const char *file);
-/* "python:3.11", "python@sha256:...": the module that it means, itself or through an app's
- * manifest. ST_NOT_FOUND, ST_USAGE (it is no such name). */
-enum status object_cache_name(struct cache *cache, const char *text, struct digest *ret_module,
-                              struct error *err) must_check;
 /* Everything there is to check about an object, its digest too; check_host: also whether it can
  * run here. ret_module is the module's digest. ST_DAMAGED, ST_INCOMPATIBLE. */
 enum status object_file_check(int fd, bool check_host, struct abi_compat *ret_compat,

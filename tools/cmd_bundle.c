@@ -19,8 +19,8 @@
 struct bundle_options {
     const char *output, *target, *sign, *name, *level, *optimize, *sequence, *expires;
     const char *cache_dir, *jobs;
-    const char **images;
-    uint32_t image_count;
+    const char **images, **args, **env;
+    uint32_t image_count, arg_count, env_count;
     bool no_objects, json, help;
     const char *targets[TARGETS_MAX];
     uint32_t target_count;
@@ -85,6 +85,8 @@ static enum status parse(int argc, char **argv, struct bundle_options *o, const 
         {.name = "sign", .value = &o->sign},
         {.name = "name", .value = &o->name},
         {.name = "image", .values = o->images, .value_count = &o->image_count},
+        {.name = "arg", .values = o->args, .value_count = &o->arg_count},
+        {.name = "env", .values = o->env, .value_count = &o->env_count},
         {.name = "level", .value = &o->level},
         {.letter = 'O', .name = "optimize", .value = &o->optimize},
         {.letter = 'j', .name = "jobs", .value = &o->jobs},
@@ -238,24 +240,23 @@ static enum status add_module(const struct bundle_options *o, struct cache *cach
     return status == ST_OK ? ST_OK : error_wrap(err, "%s", file);
 }
 
-/* GUEST=FILE */
+/* GUEST=FILE, GUEST=DIRECTORY */
 static enum status add_image(struct inputs *in, const char *word, struct bundle_statement *s,
                              struct error *err) {
     struct bundle_layer *layer = &s->layers[s->layer_count];
     const char *equals = strchr(word, '=');
     if (!equals || equals == word || (size_t)(equals - word) >= sizeof layer->name)
-        return error_set(err, ST_USAGE, "--image %s: give GUEST=FILE", word);
+        return error_set(err, ST_USAGE, "--image %s: give GUEST=FILE or GUEST=DIR", word);
     memcpy(layer->name, word, (size_t)(equals - word));
     layer->name[equals - word] = '\0';
-    auto_fd int fd = open(equals + 1, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return error_set_errno(err, ST_IO, "cannot open %s", equals + 1);
+    auto_fd int fd = -1;
     const uint8_t *bytes;
     size_t size;
-    enum status status = cli_map_file(fd, &bytes, &size, err);
-    if (status != ST_OK) return error_wrap(err, "%s", equals + 1);
+    enum status status = bundle_image_open(equals + 1, &fd, err);
+    if (status == ST_OK) status = cli_map_file(fd, &bytes, &size, err);
+    if (status != ST_OK) return error_wrap(err, "--image %s", word);
     in->maps[in->map_count].bytes = bytes;
     in->maps[in->map_count++].size = size;
-    if (size == 0) return error_set(err, ST_MALFORMED, "%s is empty", equals + 1);
     layer->kind = BUNDLE_IMAGE;
     layer->bytes = bytes;
     layer->content_size = size;
@@ -295,6 +296,21 @@ static enum status set_times(const struct bundle_options *o, struct bundle_state
     return ST_OK;
 }
 
+/* What the program is started with. */
+static enum status add_words(const struct bundle_options *o, struct bundle_statement *s,
+                             struct error *err) {
+    enum status status = ST_OK;
+    for (uint32_t i = 0; i < o->arg_count && status == ST_OK; i++)
+        status = bundle_words_add(&s->args, o->args[i], err);
+    if (status != ST_OK) return error_wrap(err, "--arg");
+    for (uint32_t i = 0; i < o->env_count; i++) {
+        if (o->env[i][0] == '=' || !strchr(o->env[i], '='))
+            return error_set(err, ST_USAGE, "--env %s: give NAME=VALUE", o->env[i]);
+        if (bundle_words_add(&s->env, o->env[i], err) != ST_OK) return error_wrap(err, "--env");
+    }
+    return ST_OK;
+}
+
 static void report(const struct bundle_options *o, const struct bundle_statement *s,
                    const struct sign_secret *secret) {
     uint64_t raw = 0, packed = 0;
@@ -321,6 +337,7 @@ static enum status make(const struct bundle_options *o, const char **files, uint
                         struct inputs *in, struct bundle_statement *s, struct error *err) {
     uint64_t level = LEVEL_DEFAULT;
     enum status status = set_times(o, s, err);
+    if (status == ST_OK) status = add_words(o, s, err);
     if (status == ST_OK && o->level)
         status = arguments_number("level", o->level, 1, 19, &level, err);
     struct sign_secret secret = {0};
@@ -354,8 +371,13 @@ static enum status make(const struct bundle_options *o, const char **files, uint
 static enum status bundle(int argc, char **argv, struct bundle_options *o, struct error *err) {
     auto_free const char **files = calloc((size_t)argc + 1, sizeof *files);
     auto_free const char **images = calloc((size_t)argc + 1, sizeof *images);
-    if (!files || !images) return error_set(err, ST_NO_MEMORY, "out of memory");
+    auto_free const char **args = calloc((size_t)argc + 1, sizeof *args);
+    auto_free const char **env = calloc((size_t)argc + 1, sizeof *env);
+    if (!files || !images || !args || !env)
+        return error_set(err, ST_NO_MEMORY, "out of memory");
     o->images = images;
+    o->args = args;
+    o->env = env;
     uint32_t count = 0;
     enum status status = parse(argc, argv, o, files, &count, err);
     if (status != ST_OK || o->help) return status;

@@ -4,8 +4,9 @@
  * From then on the process is the guest's: its exit status, its signals, its terminal.
  */
 #include "cache/cache.h"
-#include "tools/cli.h"
 #include "loader/tenant_config.h"
+#include "tools/cli.h"
+#include "tools/stored_app.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,9 +15,10 @@
 
 extern char **environ;
 
-/* The object of a module in a file, or of what a name in the store means. wasm is NULL then. */
+/* The object of a module in a file, or of what a name in the store means: wasm is NULL then,
+ * and ret_app is filled. */
 static enum status find_or_compile(const struct cli_options *o, const struct buffer *wasm,
-                                   int *ret_fd, struct error *err) {
+                                   int *ret_fd, struct stored_app *ret_app, struct error *err) {
     struct object_wanted want = {.command = "run",
                                  .file = o->file,
                                  .options = &o->compile,
@@ -28,9 +30,10 @@ static enum status find_or_compile(const struct cli_options *o, const struct buf
     if (wasm)
         want.module = digest_of(wasm->bytes, wasm->size);
     else if (cache)
-        status = object_cache_name(cache, o->file, &want.module, err);
+        status = stored_app_open(cache, o->file, ret_app, err);
     else
         status = error_set(err, ST_NOT_FOUND, "there is neither such a file nor a cache");
+    if (!wasm) want.module = ret_app->module;
     if (status == ST_OK) status = object_obtain(cache, &want, ret_fd, err);
     cache_close(cache);
     return status;
@@ -45,13 +48,14 @@ static bool is_store_name(const char *text) {
            cache_name_parse(text, name, &is_digest, &digest, NULL) == ST_OK;
 }
 
-static enum status open_object(const struct cli_options *o, int *ret_fd, struct error *err) {
+static enum status open_object(const struct cli_options *o, int *ret_fd,
+                               struct stored_app *ret_app, struct error *err) {
     auto_buffer struct buffer wasm = {0};
     bool is_object = false;
-    if (is_store_name(o->file)) return find_or_compile(o, NULL, ret_fd, err);
+    if (is_store_name(o->file)) return find_or_compile(o, NULL, ret_fd, ret_app, err);
     enum status status = module_file_read(o->file, &wasm, &is_object, err);
     if (status != ST_OK) return status;
-    if (!is_object) return find_or_compile(o, &wasm, ret_fd, err);
+    if (!is_object) return find_or_compile(o, &wasm, ret_fd, ret_app, err);
     if (!o->allow_precompiled)
         return error_set(err, ST_INCOMPATIBLE,
                          "this is native code, compiled before; to run it in spite of what it "
@@ -79,7 +83,16 @@ static enum status open_dirs(const struct cli_options *o, struct tenant_dir *ret
     return ST_OK;
 }
 
-/* "NAME" becomes "NAME=VALUE" from our environment; of equal names the last one counts. */
+/* Of equal names the last one counts. */
+static void set_variable(const char **env, uint32_t *count, const char *pair) {
+    size_t length = strcspn(pair, "=");
+    uint32_t at = 0;
+    while (at < *count && strncmp(env[at], pair, length + 1) != 0) at++;
+    env[at] = pair;
+    if (at == *count) ++*count;
+}
+
+/* "NAME" becomes "NAME=VALUE" from our environment. */
 static enum status resolve_env(const struct cli_options *o, struct arena *arena,
                                const char **ret_env, uint32_t *ret_count, struct error *err) {
     uint32_t count = 0;
@@ -97,12 +110,47 @@ static enum status resolve_env(const struct cli_options *o, struct arena *arena,
             snprintf(pair, size, "%s=%s", text, value);
             text = pair;
         }
-        uint32_t at = 0;
-        while (at < count && strncmp(ret_env[at], text, length + 1) != 0) at++;
-        ret_env[at] = text;
-        if (at == count) count++;
+        set_variable(ret_env, &count, text);
     }
     *ret_count = count;
+    return ST_OK;
+}
+
+/*
+ * The arguments of the program; and where it is an app of the store, what its bundle says goes
+ * first: arguments, variables, images. So whoever runs it can add to them, set a variable anew,
+ * and lay a directory over an image (a C library takes the last one given of equal paths).
+ */
+static enum status add_app(const struct cli_options *o, const struct stored_app *app,
+                           struct arena *arena, struct tenant_config *config,
+                           struct error *err) {
+    static char program[CACHE_NAME_MAX];
+    const struct bundle_statement *s = &app->statement;
+    bool stored = is_store_name(o->file);
+    uint32_t given = o->invoke ? 0 : s->args.count, argc = 0, envc = 0, dir_count = 0;
+    const char **argv =
+        arena_array(arena, (size_t)given + (size_t)o->argument_count + 1, sizeof *argv);
+    const char **env = arena_array(arena, (size_t)s->env.count + config->envc, sizeof *env);
+    struct tenant_dir *dirs =
+        arena_array(arena, (size_t)app->image_count + config->dir_count, sizeof *dirs);
+    if (!argv || !env || !dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
+    const char *slash = strrchr(o->file, '/');
+    if (stored) stored_app_program(o->file, app, program);
+    argv[argc++] = o->argv0 ? o->argv0 : stored ? program : slash ? slash + 1 : o->file;
+    for (uint32_t i = 0; i < given; i++) argv[argc++] = s->args.words[i];
+    for (int i = 0; i < o->argument_count; i++) argv[argc++] = o->arguments[i];
+    for (uint32_t i = 0; i < s->env.count; i++) set_variable(env, &envc, s->env.words[i]);
+    for (uint32_t i = 0; i < config->envc; i++) set_variable(env, &envc, config->env[i]);
+    for (uint32_t i = 0; i < app->image_count; i++)
+        dirs[dir_count++] =
+            (struct tenant_dir){app->images[i].fd, app->images[i].path, true, true};
+    for (uint32_t i = 0; i < config->dir_count; i++) dirs[dir_count++] = config->dirs[i];
+    config->argc = argc;
+    config->argv = argv;
+    config->envc = envc;
+    config->env = env;
+    config->dir_count = dir_count;
+    config->dirs = dirs;
     return ST_OK;
 }
 
@@ -154,13 +202,10 @@ static enum status become_tenant(const struct tenant_config *config, struct aren
 
 static enum status run(struct cli_options *o, struct error *err) {
     auto_arena struct arena arena = {0};
-    const char **argv = arena_array(&arena, (size_t)o->argument_count + 1, sizeof *argv);
+    struct stored_app app = {0}; /* lives until this process becomes another */
     const char **env = arena_array(&arena, o->env_count, sizeof *env);
     struct tenant_dir *dirs = arena_array(&arena, o->dir_count, sizeof *dirs);
-    if (!argv || !env || !dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
-    const char *slash = strrchr(o->file, '/');
-    argv[0] = o->argv0 ? o->argv0 : slash ? slash + 1 : o->file;
-    for (int i = 0; i < o->argument_count; i++) argv[i + 1] = o->arguments[i];
+    if (!env || !dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
     struct tenant_config config = {
         .object_fd = -1,
         .profile_fd = -1,
@@ -169,8 +214,6 @@ static enum status run(struct cli_options *o, struct error *err) {
         .timeout_ns = o->timeout_ns,
         .name = o->file,
         .invoke = o->invoke,
-        .argc = (uint32_t)o->argument_count + 1,
-        .argv = argv,
         .env = env,
         .dirs = dirs,
         .dir_count = o->dir_count,
@@ -179,11 +222,13 @@ static enum status run(struct cli_options *o, struct error *err) {
     if ((status = resolve_env(o, &arena, env, &config.envc, err)) != ST_OK) return status;
     if ((status = open_dirs(o, dirs, err)) != ST_OK) return status;
     if ((status = cli_profile_load(o, err)) != ST_OK) return status;
-    if ((status = open_object(o, &config.object_fd, err)) != ST_OK) return status;
-    if (o->profile_out &&
-        (status = cli_profile_open_output(o->profile_out, &config.profile_fd, err)) != ST_OK)
-        return status;
-    return become_tenant(&config, &arena, err);
+    status = open_object(o, &config.object_fd, &app, err);
+    if (status == ST_OK) status = add_app(o, &app, &arena, &config, err);
+    if (status == ST_OK && o->profile_out)
+        status = cli_profile_open_output(o->profile_out, &config.profile_fd, err);
+    if (status == ST_OK) status = become_tenant(&config, &arena, err);
+    stored_app_close(&app); /* it failed */
+    return status;
 }
 
 int cmd_run(int argc, char **argv) {

@@ -39,11 +39,13 @@ struct help {
 static const struct help helps[] = {
     {"run",
      "Usage: hutch run [OPTIONS] FILE [ARGS...]\n"
+     "       hutch run [OPTIONS] NAME:TAG|NAME@sha256:DIGEST [ARGS...]\n"
      "\n"
-     "Runs a WASI program (preview1): calls its _start. FILE is a module in the binary format. "
-     "Its\n"
-     "code object is kept, so the next run starts at once. The guest gets nothing of this\n"
-     "machine but standard input, output and error, and what the options give it.\n"
+     "Runs a WASI program (preview1): calls its _start. FILE is a module in the binary format, "
+     "NAME\n"
+     "an app that 'hutch import' took in. Its code object is kept, so the next run starts at\n"
+     "once. The guest gets nothing of this machine but standard input, output and error, and\n"
+     "what the options give it.\n"
      "Options stand before FILE; everything after it belongs to the program.\n",
      "  hutch run hello.wasm one two              arguments for the program\n"
      "  hutch run --dir . app.wasm                this directory, as .\n"
@@ -53,7 +55,8 @@ static const struct help helps[] = {
      "  hutch run --env LANG --env DEBUG=1 app.wasm\n"
      "  hutch run --invoke add math.wasm 2 3      prints 5\n"
      "  hutch run -W max-memory-size=256M,timeout=5s app.wasm\n"
-     "  hutch run --allow-precompiled app.hutch\n",
+     "  hutch run --allow-precompiled app.hutch\n"
+     "  hutch run --dir . python:3.11 script.py   an imported app, with its own images\n",
      "Sizes are bytes, or have K, M or G (of 1024). Durations have ns, us, ms, s, m or h; a "
      "bare\n"
      "number is seconds.\n"
@@ -155,7 +158,11 @@ static const struct help helps[] = {
      "      --target LIST      v2, v3, v4, native, with commas (default: v3)\n"
      "      --sign KEY         a private key of 'hutch key generate'\n"
      "      --name NAME[:TAG]  what the app is called (default: the first module's name)\n"
-     "      --image PATH=FILE  an image of 'hutch image create', for the app to see as PATH\n"
+     "      --image PATH=FILE  an image of 'hutch image create', or a directory to make one "
+     "of,\n"
+     "                         whose files the app sees as PATH\n"
+     "      --env NAME=VALUE   a variable that the app is started with\n"
+     "      --arg ARG          an argument that stands before those of a command line\n"
      "      --level N          of compression, 1 to 19 (default: 9)\n"
      "  -O, --optimize LEVEL   as for compile\n"
      "  -j, --jobs N           as for compile\n"
@@ -167,7 +174,8 @@ static const struct help helps[] = {
      "      --cache-dir DIR    where objects are looked up and kept\n"
      "      --json             the result as JSON\n",
      "  hutch bundle hello.wasm -o hello.tar\n"
-     "  hutch bundle --target v2,v3,v4 --sign ci.key python:3.11=python.wasm -o python.tar\n"
+     "  hutch bundle --target v2,v3,v4 --sign ci.key python:3.11=python.wasm \\\n"
+     "    --image /usr=usr --env PYTHONHOME=/usr -o python.tar\n"
      "  skopeo copy oci-archive:python.tar docker://registry.example/python:3.11\n",
      "The same modules, options, sequence and key give the same bytes.\n"
      "\n"
@@ -192,7 +200,7 @@ static const struct help helps[] = {
      "      --dry-run         check everything, change nothing\n"
      "      --json            the result as JSON\n",
      "  hutch import python.tar\n"
-     "  hutch run python:3.11 script.py\n"
+     "  hutch run --dir . python:3.11 script.py\n"
      "  skopeo copy docker://registry.example/python:3.11 oci-archive:python.tar\n",
      "Repeating an import, or interrupting it, does no harm.\n"
      "\n"

@@ -41,6 +41,7 @@ struct choice {
     struct cache *cache;
     int fd;
     uint64_t features;
+    struct error unfit; /* of one that cannot run here: why */
 };
 
 static unsigned bits(uint64_t value) { return (unsigned)__builtin_popcountll(value); }
@@ -58,8 +59,8 @@ static bool consider(void *context, const struct cache_entry *entry) {
         return true;
     auto_arena struct arena arena = {0};
     struct abi_object object;
-    bool fits = object_read(bytes, size, true, &arena, &object, &ignored) == ST_OK &&
-                object.compat.placement == ABI_PINNED;
+    bool sound = object_read(bytes, size, true, &arena, &object, &best->unfit) == ST_OK;
+    bool fits = sound && object.compat.placement == ABI_PINNED;
     if (fits && (best->fd < 0 || bits(object.compat.cpu_features) > bits(best->features))) {
         if (best->fd >= 0) close(best->fd);
         best->features = object.compat.cpu_features;
@@ -76,13 +77,19 @@ static bool as_by_default(const struct compile_options *o) {
            !o->dump_dir && !o->profile && !o->profile_generate;
 }
 
-static enum status find_imported(struct cache *cache, const struct digest *module, int *ret_fd,
-                                 struct error *err) {
+/* Where there are some and none can run here, says why: compiling takes its time. */
+static enum status find_imported(struct cache *cache, const struct object_wanted *want,
+                                 int *ret_fd, struct error *err) {
     struct choice best = {.cache = cache, .fd = -1};
-    enum status status = cache_each_object(cache, module, consider, &best, err);
+    enum status status = cache_each_object(cache, &want->module, consider, &best, err);
     if (best.fd >= 0) {
         *ret_fd = best.fd;
         return ST_OK;
+    }
+    if (best.unfit.status != ST_OK) {
+        error_wrap(&best.unfit,
+                   "the imported object cannot run here, so the module is compiled");
+        cli_note(want->command, want->file, &best.unfit);
     }
     return status != ST_OK ? status : error_set(err, ST_NOT_FOUND, "no imported object fits");
 }
@@ -166,7 +173,7 @@ enum status object_obtain(struct cache *cache, const struct object_wanted *want,
     if (cache && !want->options->dump_dir) {
         if (cache_find(cache, &key, ret_fd, NULL, &ignored) == ST_OK) return ST_OK;
         if (want->imported && as_by_default(want->options) &&
-            find_imported(cache, &want->module, ret_fd, &ignored) == ST_OK)
+            find_imported(cache, want, ret_fd, &ignored) == ST_OK)
             return ST_OK;
     }
     return compile(cache, want, &key, ret_fd, err);
@@ -182,42 +189,4 @@ struct cache *object_cache_open(const char *path, const char *command, const cha
     error_wrap(&err, "the object is not kept for the next run");
     cli_note(command, file, &err);
     return NULL;
-}
-
-/* The module that a manifest refers to. */
-static enum status module_of(struct cache *cache, const struct digest *manifest,
-                             struct digest *ret_module, struct error *err) {
-    struct digest refs[CACHE_REFS_MAX];
-    uint32_t count = 0;
-    enum status status = cache_refs(cache, manifest, refs, &count, err);
-    if (status != ST_OK) return status;
-    struct cache_entry entry;
-    struct error ignored = {0};
-    for (uint32_t i = 0; i < count; i++) {
-        if (cache_describe(cache, &refs[i], &entry, &ignored) != ST_OK) continue;
-        if (entry.kind == CACHE_MODULE) {
-            *ret_module = entry.digest;
-            return ST_OK;
-        }
-        if (entry.kind == CACHE_OBJECT && entry.has_module) { /* native code alone */
-            *ret_module = entry.module;
-            return ST_OK;
-        }
-    }
-    return error_set(err, ST_NOT_FOUND, "it has no module");
-}
-
-enum status object_cache_name(struct cache *cache, const char *text, struct digest *ret_module,
-                              struct error *err) {
-    struct cache_name name;
-    struct cache_entry entry;
-    enum status status = cache_name_resolve(cache, text, &name, err);
-    if (status == ST_OK) status = cache_describe(cache, &name.digest, &entry, err);
-    if (status != ST_OK) return status;
-    if (entry.kind == CACHE_MANIFEST) return module_of(cache, &name.digest, ret_module, err);
-    if (entry.kind != CACHE_MODULE)
-        return error_set(err, ST_UNSUPPORTED, "this names neither a module nor an app, but: %s",
-                         cache_kind_name(entry.kind));
-    *ret_module = name.digest;
-    return ST_OK;
 }

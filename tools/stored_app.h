@@ -1,0 +1,34 @@
+/*
+ * What a name in the store runs. Kept out of cli.h, which programs without the store's library
+ * include too.
+ */
+#ifndef HUTCH_TOOLS_STORED_APP_H
+#define HUTCH_TOOLS_STORED_APP_H
+
+#include "cache/cache.h"
+
+struct stored_app {
+    struct digest module;
+    /* What its bundle says; empty where the name is a module's. */
+    struct bundle_statement statement;
+    /* The images that the program sees, open for reading; path is the statement's. */
+    struct stored_image {
+        int fd;
+        const char *path;
+    } *images;
+    uint32_t image_count;
+};
+
+/*
+ * "python:3.11", "python@sha256:...", "sha256:...": a module, or an app that was imported. All
+ * of it is open and so kept from the store's collection. ST_NOT_FOUND (also where a part of it
+ * is gone), ST_USAGE (it is no such name), ST_UNSUPPORTED (it is neither).
+ */
+enum status stored_app_open(struct cache *cache, const char *text, struct stored_app *ret_app,
+                            struct error *err) must_check;
+void stored_app_close(struct stored_app *app);
+/* What its program is called: "python", also for "lib/python:3.11". */
+void stored_app_program(const char *text, const struct stored_app *app,
+                        char ret_name[CACHE_NAME_MAX]);
+
+#endif
