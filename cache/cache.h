@@ -295,6 +295,9 @@ struct cache_gc_options {
     uint64_t max_bytes;      /* until the store is no larger; UINT64_MAX: no limit */
     uint64_t min_free_bytes; /* and the file system has so much room; 0: any */
     bool dry_run;
+    /* Called for each entry that goes, or would. May be NULL. */
+    void (*visit)(void *context, const struct digest *digest, uint64_t size_bytes);
+    void *context;
 };
 struct cache_gc_report {
     uint64_t entries_before, bytes_before;

@@ -279,6 +279,7 @@ static enum status evict(struct collection *all, const struct cache_gc_options *
         freed += taken == ST_OK ? item->size_bytes : 0;
         r->removed_entries++;
         r->removed_bytes += item->size_bytes;
+        if (o->visit) o->visit(o->context, &item->digest, item->size_bytes);
         if (o->dry_run) {
             if (fd >= 0) close(fd);
             continue;

@@ -29,23 +29,6 @@ struct counters {
     struct slot table[SLOTS];
 };
 
-/* Made under a name of its own and linked into place: others see it whole. */
-static void make_file(struct cache *c) {
-    char name[64];
-    snprintf(name, sizeof name, "tmp/counters.%ld", (long)getpid());
-    auto_fd int tmp = -1;
-    struct error ignored = {0};
-    if (cache_subdir(c, "tmp", &tmp, &ignored) != ST_OK) return;
-    unlinkat(c->dir, name, 0);
-    auto_fd int fd = openat(c->dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) return;
-    const uint64_t head[] = {COUNTERS_MAGIC, SLOTS};
-    if (posix_fallocate(fd, 0, sizeof(struct counters)) == 0 &&
-        pwrite(fd, head, sizeof head, 0) == sizeof head)
-        renameat(c->dir, name, c->dir, CACHE_COUNTERS);
-    unlinkat(c->dir, name, 0);
-}
-
 static bool map_file(struct cache *c) {
     auto_fd int fd = openat(c->dir, CACHE_COUNTERS, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
@@ -63,10 +46,29 @@ static bool map_file(struct cache *c) {
     return true;
 }
 
+/* Made under a name of its own and linked into place: others see it whole, and of several that
+ * make one at once the first one's counts. One that cannot be used is in the way. */
+static void make_file(struct cache *c) {
+    char name[64];
+    snprintf(name, sizeof name, "tmp/counters.%ld", (long)getpid());
+    auto_fd int tmp = -1;
+    struct error ignored = {0};
+    if (cache_subdir(c, "tmp", &tmp, &ignored) != ST_OK) return;
+    unlinkat(c->dir, name, 0);
+    auto_fd int fd = openat(c->dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return;
+    const uint64_t head[] = {COUNTERS_MAGIC, SLOTS};
+    if (posix_fallocate(fd, 0, sizeof(struct counters)) == 0 &&
+        pwrite(fd, head, sizeof head, 0) == sizeof head &&
+        linkat(c->dir, name, c->dir, CACHE_COUNTERS, 0) < 0 && errno == EEXIST && !map_file(c))
+        renameat(c->dir, name, c->dir, CACHE_COUNTERS);
+    unlinkat(c->dir, name, 0);
+}
+
 void counters_open(struct cache *c) {
     if (map_file(c) || c->read_only) return;
     make_file(c);
-    if (!map_file(c)) return; /* then nothing is counted */
+    if (!c->counters && !map_file(c)) return; /* then nothing is counted */
 }
 
 void counters_close(struct cache *c) {

@@ -2,7 +2,7 @@
  * argv by a table: for commands that have a handful of options and files in any order. `hutch
  * run` and `hutch compile` read theirs in options.c.
  */
-#include "tools/bundle_cli.h"
+#include "tools/arguments.h"
 
 #include <errno.h>
 

@@ -1,7 +1,6 @@
 /*
  * What the commands bundle, import, key and inspect share about bundles.
  *
- *   arguments.c      argv by a table of options, for commands with few
  *   bundle_target.c  a code object <-> what a bundle says of it
  *   bundle_image.c   a file or a directory -> an image for a bundle
  *   trust_places.c   where the trusted keys lie
@@ -12,27 +11,9 @@
 #define HUTCH_TOOLS_BUNDLE_CLI_H
 
 #include "cache/cache.h"
-#include "tools/cli.h"
+#include "tools/arguments.h"
 
 #include <jansson.h>
-
-/* ---- arguments.c ---- */
-/* One option: a flag, a value (the last one counts) or a list of values. */
-struct argument {
-    char letter; /* 0: none */
-    const char *name;
-    bool *flag;
-    const char **value;
-    const char **values; /* room for argc */
-    uint32_t *value_count;
-};
-/* Options and files may stand in any order; `--` ends options. "-" is a file. files has room
- * for argc. ST_USAGE. */
-enum status arguments_parse(int argc, char **argv, const struct argument *table, size_t count,
-                            const char **files, uint32_t *ret_file_count,
-                            struct error *err) must_check;
-enum status arguments_number(const char *option, const char *text, uint64_t min, uint64_t max,
-                             uint64_t *ret_number, struct error *err) must_check;
 
 /* ---- bundle_target.c ---- */
 void bundle_target_of(const struct abi_compat *compat, struct bundle_target *ret_target);

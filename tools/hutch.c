@@ -16,8 +16,9 @@ static const struct {
 } commands[] = {
     {"run", cmd_run, NULL},           {"compile", cmd_compile, NULL},
     {"inspect", cmd_inspect, NULL},   {"profile", cmd_profile, NULL},
-    {"image", cmd_image, NULL},       {"bundle", NULL, "hutch-bundle"},
-    {"import", NULL, "hutch-bundle"}, {"key", NULL, "hutch-bundle"},
+    {"image", cmd_image, NULL},       {"cache", cmd_cache, NULL},
+    {"bundle", NULL, "hutch-bundle"}, {"import", NULL, "hutch-bundle"},
+    {"key", NULL, "hutch-bundle"},
 };
 
 /* Descriptors 0 to 2 are open from here on, so that no file of ours becomes the guest's output.

@@ -10,7 +10,7 @@ _hutch() {
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "run compile inspect help --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect cache help --help --version" -- "$word"))
         return
     fi
     case $previous in
@@ -32,7 +32,7 @@ _hutch() {
     esac
     case $command in
     help)
-        COMPREPLY=($(compgen -W "run compile inspect" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect cache" -- "$word"))
         return
         ;;
     run)
@@ -50,6 +50,22 @@ _hutch() {
         ;;
     inspect)
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --functions --trust-dir --help" -- "$word")) && return
+        ;;
+    cache)
+        case $previous in
+        --kind) COMPREPLY=($(compgen -W "module object image manifest snapshot other" -- "$word")) && return ;;
+        --sort) COMPREPLY=($(compgen -W "used size hits" -- "$word")) && return ;;
+        --as | --max-size | --min-free) return ;;
+        esac
+        if [[ $word == -* ]]; then
+            COMPREPLY=($(compgen -W "--json --cache-dir --kind --sort --full --as --max-size \
+--min-free --dry-run --help" -- "$word"))
+        elif [[ $COMP_CWORD -eq 2 ]]; then
+            COMPREPLY=($(compgen -W "list show name remove pin unpin verify gc export-stats" -- "$word"))
+        else
+            COMPREPLY=($(compgen -f -X '!*.wasm' -- "$word") $(compgen -d -S / -- "$word"))
+        fi
+        return
         ;;
     *) return ;;
     esac
