@@ -166,7 +166,7 @@ def mistakes():
           "no module")
     place.run("cache", "name", "a", wasm)
     check("no such name" in place.run("cache", "show", "abcd", status=1), "unknown")
-    check("no cat:1" in place.run("run", "cat:1", status=1), "run of an unknown name")
+    check("no such app or module" in place.run("run", "cat:1", status=1), "run of an unknown name")
     check("does not pin" in place.run("cache", "unpin", "a", status=1), "unpin of nothing")
     check("named" in place.run("cache", "remove", place.entries("module")[0]["digest"], status=1),
           "what is named stays")
