@@ -7,8 +7,10 @@
  *   yaml_tree.c    bytes -> a bounded tree of nodes that know their line
  *   app_read.c     tree -> struct app, by the table
  *   app_values.c   one scalar -> a size, a time, a name, a path
- *   app_json.c     struct app -> JSON, which app_parse reads again; the JSON schema
- *   app_site.c     a request's path -> the script or file that answers it
+ *   app_rules.c    what keys say of each other
+ *   app_json.c     struct app -> JSON, which app_parse reads again
+ *   app_schema.c   app.def -> the JSON schema
+ *   app_files.c    a directory -> the files of apps; whether what they name is there
  *
  * docs/app.md describes every key. JSON is YAML: app_parse reads both.
  *
@@ -159,8 +161,10 @@ struct app_request {
     const char *body; /* body_size bytes, terminated; "" */
     size_t body_size;
     uint64_t timeout_ns;
-    uint16_t expect[8]; /* statuses that are right; none: 200 to 399 */
-    uint32_t expect_count;
+    struct app_expect {
+        uint16_t statuses[8]; /* that are right; none: 200 to 399 */
+        uint32_t count;
+    } expect;
 };
 /* Sent with every warm-up request, so that an app can tell: the name Wasmer Edge uses. */
 #define APP_WARMUP_HEADER "x-edge-instaboot"
@@ -236,6 +240,16 @@ enum status app_parse(const void *bytes, size_t size, const char *file, const ch
                       struct app **ret_app, struct error *err) must_check;
 void app_free(struct app *app); /* NULL does nothing */
 
+/*
+ * Appends the files of apps that path means, in the order of their names: path itself where it
+ * is a file; DIR/app.yaml; else every DIR/NAME.yaml and DIR/NAME/app.yaml. ST_NOT_FOUND where
+ * there is none.
+ */
+enum status app_find_files(const char *path, struct arena *arena, struct app_strings *files,
+                           struct error *err) must_check;
+/* ST_INVALID where two apps have the same name, or routes of the same host and path. */
+enum status app_conflicts(struct app *const *apps, uint32_t count,
+                          struct error *err) must_check;
 /* That what the file names is there and of the right kind: the module file, directories,
  * images, secrets (which others must not be able to read). */
 enum status app_check_files(const struct app *app, struct error *err) must_check;

@@ -19,6 +19,7 @@ static const char overview[] =
     "  import    take a bundle into the cache\n"
     "  cache     show what is kept, give it names, pin it, check it, make room\n"
     "  key       make keys that sign bundles, and say which are trusted\n"
+    "  app       check the description of an app: app.yaml\n"
     "  help      explain a command: hutch help run\n"
     "\n"
     "Options:\n"
@@ -277,6 +278,23 @@ static const struct help helps[] = {
      "  hutch key trust ci.pub\n"
      "  hutch key revoke --reason 'laptop lost' ci\n",
      "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n", 'I'},
+    {"app",
+     "Usage: hutch app check [--no-files] [--json] [FILE|DIR...]\n"
+     "       hutch app schema\n"
+     "\n"
+     "check reads app.yaml as `hutch serve` does and says what is wrong in which line; of a\n"
+     "directory, its app.yaml, or else every NAME.yaml and NAME/app.yaml in it. Without\n"
+     "arguments: of this directory. schema prints the JSON schema of app.yaml, for editors.\n"
+     "\n"
+     "Options:\n"
+     "      --no-files  not whether module, mounts and secrets are there\n"
+     "      --json      print the apps as JSON, every default filled in\n",
+     "  hutch app check\n"
+     "  hutch app check /etc/hutch/apps\n"
+     "  hutch app schema > app.schema.json\n",
+     "Exit status: 0 where all are right, 1 where one is not, 2 a mistake on the command "
+     "line.\n",
+     'I'},
 };
 
 static const struct {

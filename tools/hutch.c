@@ -18,7 +18,7 @@ static const struct {
     {"inspect", cmd_inspect, NULL},   {"profile", cmd_profile, NULL},
     {"image", cmd_image, NULL},       {"cache", cmd_cache, NULL},
     {"bundle", NULL, "hutch-bundle"}, {"import", NULL, "hutch-bundle"},
-    {"key", NULL, "hutch-bundle"},
+    {"key", NULL, "hutch-bundle"},    {"app", NULL, "hutch-app"},
 };
 
 /* Descriptors 0 to 2 are open from here on, so that no file of ours becomes the guest's output.
