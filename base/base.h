@@ -220,6 +220,13 @@ struct digest {
 };
 #define DIGEST_HEX_SIZE 65 /* 64 digits and the terminator */
 struct digest digest_of(const void *bytes, size_t size);
+/* The same piece by piece; holds nothing that must be given back. */
+struct digest_stream {
+    uint64_t state[14];
+};
+void digest_start(struct digest_stream *stream);
+void digest_add(struct digest_stream *stream, const void *bytes, size_t size);
+struct digest digest_end(struct digest_stream *stream);
 bool digest_equal(const struct digest *a, const struct digest *b);
 void digest_hex(const struct digest *digest, char ret_hex[DIGEST_HEX_SIZE]);
 /* CRC-32C, continued from crc (~0 to begin with), not inverted at the end. */

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -41,11 +40,9 @@ enum status file_digest(int fd, struct digest *ret_digest, uint64_t *ret_size,
         PIECE = 1 << 18
     };
     auto_free uint8_t *bytes = malloc(PIECE);
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    if (!bytes || !hash || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1) {
-        EVP_MD_CTX_free(hash);
-        return error_set(err, ST_NO_MEMORY, "out of memory");
-    }
+    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
+    struct digest_stream hash;
+    digest_start(&hash);
     enum status status = ST_OK;
     uint64_t size = 0;
     for (;;) {
@@ -53,16 +50,13 @@ enum status file_digest(int fd, struct digest *ret_digest, uint64_t *ret_size,
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) status = error_set_errno(err, ST_IO, "cannot read an entry");
         if (n <= 0) break;
-        CHECK(EVP_DigestUpdate(hash, bytes, (size_t)n) == 1);
+        digest_add(&hash, bytes, (size_t)n);
         size += (uint64_t)n;
     }
-    unsigned length = 0;
-    if (status == ST_OK) {
-        CHECK(EVP_DigestFinal_ex(hash, ret_digest->bytes, &length) == 1);
-        *ret_size = size;
-    }
-    EVP_MD_CTX_free(hash);
-    return status;
+    if (status != ST_OK) return status;
+    *ret_digest = digest_end(&hash);
+    *ret_size = size;
+    return ST_OK;
 }
 
 enum status entry_quarantine(struct cache *c, const struct digest *digest, struct error *err) {

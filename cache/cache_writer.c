@@ -14,14 +14,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 struct cache_writer {
     struct cache *cache;
-    EVP_MD_CTX *hash;
+    struct digest_stream hash;
     int tmp, fd;
     uint64_t size, limit;
     char name[48];
@@ -55,11 +54,8 @@ enum status cache_writer_open(struct cache *c, uint64_t limit_bytes, struct cach
     struct cache_writer *w = calloc(1, sizeof *w);
     if (!w) return error_set(err, ST_NO_MEMORY, "out of memory");
     *w = (struct cache_writer){.cache = c, .tmp = -1, .fd = -1, .limit = limit_bytes};
-    w->hash = EVP_MD_CTX_new();
-    enum status status = ST_OK;
-    if (!w->hash || EVP_DigestInit_ex(w->hash, EVP_sha256(), NULL) != 1)
-        status = error_set(err, ST_NO_MEMORY, "out of memory");
-    if (status == ST_OK) status = cache_subdir(c, "tmp", &w->tmp, err);
+    digest_start(&w->hash);
+    enum status status = cache_subdir(c, "tmp", &w->tmp, err);
     if (status == ST_OK) status = make_file(w, err);
     if (status != ST_OK) {
         cache_writer_abort(w);
@@ -73,7 +69,7 @@ enum status cache_writer_write(struct cache_writer *w, const void *bytes, size_t
                                struct error *err) {
     if (size > w->limit - w->size)
         return error_set(err, ST_LIMIT, "larger than %llu bytes", (unsigned long long)w->limit);
-    CHECK(EVP_DigestUpdate(w->hash, bytes, size) == 1);
+    digest_add(&w->hash, bytes, size);
     const uint8_t *at = bytes;
     while (size) {
         ssize_t n = write(w->fd, at, size);
@@ -89,7 +85,6 @@ enum status cache_writer_write(struct cache_writer *w, const void *bytes, size_t
 static void writer_free(struct cache_writer *w) {
     if (w->fd >= 0) close(w->fd);
     if (w->tmp >= 0) close(w->tmp);
-    EVP_MD_CTX_free(w->hash);
     free(w);
 }
 
@@ -176,9 +171,7 @@ enum status cache_writer_finish(struct cache_writer *w, const struct cache_entry
                                 const struct digest *expected, struct digest *ret_digest,
                                 int *ret_fd, struct error *err) {
     struct cache *c = w->cache;
-    struct digest digest;
-    unsigned length = 0;
-    CHECK(EVP_DigestFinal_ex(w->hash, digest.bytes, &length) == 1);
+    struct digest digest = digest_end(&w->hash);
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&digest, hex);
     enum status status = check_entry(w, entry, err);

@@ -1,12 +1,10 @@
 /*
  * The content digest of a code object: SHA-256 of the whole file, its own 32 bytes taken as
- * zeros. In a file of its own since it needs libcrypto, which a tenant does without: the broker
+ * zeros. In a file of its own since it needs a hash, which a tenant does without: the broker
  * that hands out objects has checked them.
  */
 #include "loader/loader.h"
 #include "loader/object.h"
-
-#include <openssl/evp.h>
 
 enum status object_verify_digest(const uint8_t *bytes, uint64_t size_bytes, struct error *err) {
     const uint64_t at = OBJECT_COMPAT_OFFSET + OBJECT_COMPAT_DIGEST;
@@ -16,17 +14,12 @@ enum status object_verify_digest(const uint8_t *bytes, uint64_t size_bytes, stru
         return error_set(err, ST_DAMAGED, "truncated code object: %llu bytes",
                          (unsigned long long)size_bytes);
     memcpy(expected.bytes, bytes + at, sizeof expected.bytes);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (!context) return error_set(err, ST_NO_MEMORY, "out of memory");
-    unsigned length = 0;
-    bool done = EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
-                EVP_DigestUpdate(context, bytes, at) == 1 &&
-                EVP_DigestUpdate(context, zeros.bytes, sizeof zeros.bytes) == 1 &&
-                EVP_DigestUpdate(context, bytes + at + sizeof zeros.bytes,
-                                 size_bytes - at - sizeof zeros.bytes) == 1 &&
-                EVP_DigestFinal_ex(context, found.bytes, &length) == 1;
-    EVP_MD_CTX_free(context);
-    CHECK(done && length == sizeof found.bytes);
+    struct digest_stream stream;
+    digest_start(&stream);
+    digest_add(&stream, bytes, at);
+    digest_add(&stream, zeros.bytes, sizeof zeros.bytes);
+    digest_add(&stream, bytes + at + sizeof zeros.bytes, size_bytes - at - sizeof zeros.bytes);
+    found = digest_end(&stream);
     if (!digest_equal(&expected, &found)) {
         char hex[DIGEST_HEX_SIZE];
         digest_hex(&found, hex);
