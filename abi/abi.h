@@ -276,6 +276,7 @@ struct abi_compat {
     uint64_t cpu_features;  /* needed */
     struct digest module;   /* of the Wasm bytes */
     struct digest compiler; /* of what the compiler is and was told: version, level, target */
+    struct digest content;  /* of the whole file, these 32 bytes taken as zero */
     uint32_t opt_level;
     char target[32]; /* "x86-64-v3" */
 };

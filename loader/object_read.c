@@ -114,6 +114,7 @@ static enum status read_compat(struct file *f, bool check_host) {
     c->opt_level = reader_u32(&r);
     memcpy(c->target, reader_bytes(&r, sizeof c->target), sizeof c->target);
     uint32_t zero = reader_u32(&r);
+    memcpy(c->content.bytes, f->bytes + OBJECT_COMPAT_OFFSET + OBJECT_COMPAT_DIGEST, 32);
     if (c->placement > ABI_RELOCATABLE || !plain(c->target, sizeof c->target) || zero != 0)
         return damaged(f, "damaged section %s", abi_section_name(ABI_SECTION_COMPAT));
     if (check_host) {

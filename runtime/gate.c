@@ -152,6 +152,8 @@ int gate_dispatch(uint64_t index, union abi_value *slots, struct abi_instance *b
         c->instance->placement == ABI_PINNED ? c->instance : instance_of_block(block);
     instance->block->guest_sp = c->guest_sp;
     index = (uint32_t)index;
+    c->pending_index = (uint32_t)index;
+    c->pending_slots = (uint64_t)slots;
     if (index >= ABI_GATE_HELPER) {
         enum abi_trap trap = helper_run(instance, (uint32_t)(index - ABI_GATE_HELPER), slots);
         return trap == TRAP_NONE ? 0 : leave(c, CALL_TRAPPED, trap);

@@ -51,6 +51,9 @@ struct crossing {
     struct instance *instance;
     uint32_t depth;
     uint64_t enter_sp; /* guest stack pointer at the call of the entry thunk */
+    /* what the guest last called of the host: as it says to the gate */
+    uint32_t pending_index;
+    uint64_t pending_slots;
 
     /* Why the guest was left, where it did not return. */
     enum call_result result;

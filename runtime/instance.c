@@ -59,8 +59,8 @@ struct instance *instance_of_block(const struct abi_instance *block) {
     return instance;
 }
 
-/* Pinned: the whole range of the address map, the used part of it accessible. */
-static enum status map_block(struct instance *i, struct error *err) {
+/* Pinned: the whole range of the address map. */
+enum status instance_reserve_block(struct instance *i, struct error *err) {
     uint64_t used = align_up(i->layout.size_bytes, ABI_HOST_PAGE);
     bool pinned = i->placement == ABI_PINNED;
     i->block_bytes = pinned ? ABI_INSTANCE_SIZE : used;
@@ -77,7 +77,15 @@ static enum status map_block(struct instance *i, struct error *err) {
         return error_set_errno(err, ST_NO_MEMORY, "cannot map an instance block of %llu bytes",
                                (unsigned long long)i->block_bytes);
     i->block = at;
-    if (mprotect(at, used, PROT_READ | PROT_WRITE) != 0)
+    return ST_OK;
+}
+
+/* The used part of it becomes accessible. */
+static enum status map_block(struct instance *i, struct error *err) {
+    uint64_t used = align_up(i->layout.size_bytes, ABI_HOST_PAGE);
+    enum status status = instance_reserve_block(i, err);
+    if (status != ST_OK) return status;
+    if (mprotect(i->block, used, PROT_READ | PROT_WRITE) != 0)
         return error_set_errno(err, ST_NO_MEMORY, "cannot map an instance block of %llu bytes",
                                (unsigned long long)used);
     *i->block = (struct abi_instance){
@@ -205,9 +213,8 @@ static enum status fill(struct instance *i, import_resolver resolve, void *conte
     return memory_map_image(i->memories[0], i->code, err);
 }
 
-enum status instance_create(const struct code *code, const struct instance_limits *limits,
-                            import_resolver resolve, void *context,
-                            struct instance **ret_instance, struct error *err) {
+enum status instance_begin(const struct code *code, const struct instance_limits *limits,
+                           struct instance **ret_instance, struct error *err) {
     const struct abi_object *o = code->object;
     enum abi_placement placement = (enum abi_placement)o->compat.placement;
     if (!running) return error_set(err, ST_USAGE, "the runtime is not initialised");
@@ -215,16 +222,28 @@ enum status instance_create(const struct code *code, const struct instance_limit
         return error_set(err, ST_USAGE, "pinned code in a process set up for relocatable code");
     if (placement == ABI_PINNED && pinned_instance)
         return error_set(err, ST_USAGE, "a pinned process holds one instance at a time");
-    enum status st = check_object(o, err);
-    if (st != ST_OK) return st;
     struct instance *i = calloc(1, sizeof *i);
     if (!i) return error_set(err, ST_NO_MEMORY, "out of memory for an instance");
     *i = (struct instance){
         .magic = INSTANCE_MAGIC, .code = code, .object = o, .placement = placement};
     if (limits) i->limits = *limits;
     if (placement == ABI_PINNED) pinned_instance = i;
-    st = abi_layout_compute(placement, &o->counts, &i->layout, err);
+    enum status st = abi_layout_compute(placement, &o->counts, &i->layout, err);
     if (st == ST_OK) st = allocate(i, err);
+    if (st != ST_OK) {
+        instance_destroy(i);
+        return st;
+    }
+    *ret_instance = i;
+    return ST_OK;
+}
+
+enum status instance_create(const struct code *code, const struct instance_limits *limits,
+                            import_resolver resolve, void *context,
+                            struct instance **ret_instance, struct error *err) {
+    struct instance *i = NULL;
+    enum status st = check_object(code->object, err);
+    if (st == ST_OK) st = instance_begin(code, limits, &i, err);
     if (st == ST_OK) st = map_block(i, err);
     if (st == ST_OK) st = profile_map(i, err);
     if (st == ST_OK) st = fill(i, resolve, context, err);
@@ -288,7 +307,11 @@ enum call_result instance_initialise(struct instance *i, struct trap_report *ret
     }
     if (!o->has_start) return CALL_RETURNED;
     union abi_value none[1] = {{0}};
-    return instance_call(i, instance_func(i, o->start_function), none, ret_report);
+    i->starting = true;
+    enum call_result result =
+        instance_call(i, instance_func(i, o->start_function), none, ret_report);
+    i->starting = false;
+    return result;
 }
 
 enum call_result instance_call(struct instance *instance, const struct abi_func *func,

@@ -61,8 +61,9 @@ struct instance {
     struct memory *own_memories; /* as many as memories; abi is NULL where borrowed */
     struct table *own_tables;
     bool *elem_dropped, *data_dropped;
-    bool initialised;
-    uint64_t *counters; /* of an instrumented object, else NULL */
+    bool initialised, starting;
+    struct snapshot *snapshot; /* what it was resumed from, borrowed; or NULL */
+    uint64_t *counters;        /* of an instrumented object, else NULL */
     size_t counters_bytes;
     /* set by a host function for the result it is about to give */
     enum abi_trap trap;
@@ -74,6 +75,11 @@ struct instance {
 /* The instance whose block this is. */
 struct instance *instance_of_block(const struct abi_instance *block);
 
+/* An instance with its arrays, and nothing in them; instance_destroy also ends half a one. */
+enum status instance_begin(const struct code *code, const struct instance_limits *limits,
+                           struct instance **ret_instance, struct error *err) must_check;
+/* Address space for the block: nothing of it accessible. */
+enum status instance_reserve_block(struct instance *instance, struct error *err) must_check;
 /* Makes memory or table `index` of this type in the instance's own block. */
 enum status instance_make_memory(struct instance *instance, uint32_t index,
                                  const struct abi_limits *limits, struct error *err) must_check;
@@ -93,6 +99,11 @@ void profile_unmap(struct instance *instance);
  * globals and the block's function records of the imported ones. */
 enum status link_imports(struct instance *instance, import_resolver resolve, void *context,
                          struct error *err) must_check;
+
+/* Resolves the imports, all of them functions of the host, and leaves the block alone: it has
+ * their records already. */
+enum status link_host_functions(struct instance *instance, import_resolver resolve,
+                                void *context, struct error *err) must_check;
 
 /* ---- type_ids.c ---- */
 /* The id of a type in relocatable code: not 0, equal for structurally equal types. */

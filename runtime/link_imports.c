@@ -166,6 +166,30 @@ static enum status bind(struct instance *instance, const struct extern_value *va
     }
 }
 
+enum status link_host_functions(struct instance *instance, import_resolver resolve,
+                                void *context, struct error *err) {
+    const struct abi_object *o = instance->object;
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < o->import_count; i++) {
+        const struct abi_import *import = &o->imports[i];
+        struct extern_value value = {0};
+        if (import->kind != ABI_EXTERN_FUNC)
+            return error_set(
+                err, ST_UNSUPPORTED, "the module imports more than functions: %.*s",
+                import->name_length < 100 ? (int)import->name_length : 100, import->name);
+        const struct abi_type *type = &o->types[import->type];
+        if (!resolve(context, import, type, &value) || value.kind != ABI_EXTERN_FUNC ||
+            value.source != EXTERN_HOST || !value.function ||
+            !functype_equal(&value.function_type, &type->func))
+            return error_set(err, ST_UNLINKABLE, "unknown import %.*s",
+                             import->name_length < 100 ? (int)import->name_length : 100,
+                             import->name);
+        instance->imports[next++] =
+            (struct import_binding){.function = value.function, .context = value.context};
+    }
+    return ST_OK;
+}
+
 enum status link_imports(struct instance *instance, import_resolver resolve, void *context,
                          struct error *err) {
     const struct abi_object *o = instance->object;

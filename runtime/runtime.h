@@ -8,6 +8,7 @@
  *   wasi*.c       WASI preview1
  *   image*.c      file images: read-only trees of files, read where they are mapped
  *   memfs*.c      files in memory, in one region that a snapshot can save
+ *   snapshot*.c   a guest that waits in a host call, as a file, and back
  *
  * Ownership: the caller keeps the mapped code and all arguments alive as long as an instance
  * uses them. Threads: one thread of a process runs guests. A pinned process holds at most one
@@ -345,5 +346,72 @@ enum status wasi_state_save(const struct wasi *wasi, struct buffer *b,
  */
 enum status wasi_state_restore(struct wasi *wasi, const void *record, size_t size_bytes,
                                bool keep_strings, struct error *err) must_check;
+
+/* ---- snapshots (docs/snapshot.md) -------------------------------------------------------- */
+
+/*
+ * A pinned guest that waits in a host call, as a file; another process, of the same build, maps
+ * the file and makes the call again on the guest's behalf. The place to write one is
+ * wasi_config.next_request.
+ *
+ *   there:  snapshot_write(instance, wasi, config, fd, &err)
+ *   here:   snapshot_open, snapshot_check, runtime_init, wasi_create (the same preopens),
+ *           snapshot_resume instead of instance_create, instance_continue instead of a call
+ *   between requests, in next_request: snapshot_reset
+ *
+ * config says in lines of text what the guest was given (arguments, environment, limits); who
+ * resumes says it again, and a line that differs is the reason for refusing. A snapshot holds
+ * addresses of code: it is to be trusted as much as the object it belongs to.
+ */
+struct snapshot;
+struct snapshot_facts {
+    struct digest module, object; /* of the Wasm bytes; the object's content digest */
+    uint64_t abi_fingerprint, created_ns;
+    uint64_t file_bytes, stored_bytes; /* stored: pages in the file */
+    uint64_t memory_bytes, files_bytes, stack_bytes;
+    uint32_t run_count, warm_ranges;
+    const char *config; /* borrowed */
+};
+
+/*
+ * Writes the guest to fd, an empty file open for reading and writing. Called in a host
+ * function. ST_UNSUPPORTED says what cannot be written out: a relocatable or instrumented
+ * object, several memories, a call within a call, an open connection; ST_IO where there is no
+ * room.
+ */
+enum status snapshot_write(const struct instance *instance, const struct wasi *wasi,
+                           const char *config, int fd, struct error *err) must_check;
+/* Takes over fd, in any case. Reads header and tables alone. ST_DAMAGED, ST_INCOMPATIBLE (of
+ * another format). */
+enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *err) must_check;
+void snapshot_close(struct snapshot *snapshot);
+void snapshot_describe(const struct snapshot *snapshot, struct snapshot_facts *ret_facts);
+/* ST_INCOMPATIBLE says what differs: ABI, object, configuration (NULL: not compared). */
+enum status snapshot_check(const struct snapshot *snapshot, const struct code *code,
+                           const char *config, struct error *err) must_check;
+/*
+ * Makes the instance, and wasi what it was. Borrows snapshot until the instance is destroyed.
+ * ST_LIMIT where it holds more than limits or the stack allow; ST_INCOMPATIBLE where wasi has
+ * other preopens; wasi is then not to be used.
+ */
+enum status snapshot_resume(struct snapshot *snapshot, const struct code *code,
+                            const struct instance_limits *limits, import_resolver resolve,
+                            void *context, struct wasi *wasi, struct instance **ret_instance,
+                            struct error *err) must_check;
+/* Makes the pending host call again and goes on; like instance_call of the function that was
+ * called first. Once. */
+enum call_result instance_continue(struct instance *instance,
+                                   struct trap_report *ret_report) must_check;
+/* Once in each process that records or resets, while /proc can be reached: ST_UNSUPPORTED where
+ * the kernel does not tell which pages were touched. */
+enum status snapshot_prepare(struct error *err) must_check;
+/* Makes present, in one go, what the first request will touch, as far as that is known. */
+void snapshot_prefault(struct snapshot *snapshot);
+/* What has been touched since the resume, as a record for snapshot_add_ranges. */
+enum status snapshot_record(const struct snapshot *snapshot, const struct instance *instance,
+                            struct buffer *b, struct error *err) must_check;
+/* Puts a record into a snapshot file that has none; before its digest is made. */
+enum status snapshot_add_ranges(int fd, const void *record, size_t size_bytes,
+                                struct error *err) must_check;
 
 #endif
