@@ -1,0 +1,75 @@
+"""A WSGI application that shows what it is given and does what it is asked."""
+
+import os
+import random
+import sys
+import time
+import uuid
+
+count = 0
+
+
+def application(environ, start_response):
+    global count
+    count += 1
+    path = environ["PATH_INFO"]
+    query = environ["QUERY_STRING"]
+    if path == "/environ":
+        body = "".join(f"{k}={v}\n" for k, v in sorted(environ.items()) if isinstance(v, str))
+        start_response("200 OK", [("Content-Type", "text/plain; charset=latin-1")])
+        return [body.encode("latin-1")]
+    if path == "/echo":
+        data = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Length", str(len(data))), ("X-Method", environ["REQUEST_METHOD"])])
+        return [data]
+    if path == "/lines":
+        lines = list(environ["wsgi.input"])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{len(line)}\n".encode() for line in lines]
+    if path == "/stream":
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+
+        def events():
+            for i in range(int(query or 3)):
+                yield f"data: {i}\n\n".encode()
+                time.sleep(0.05)
+
+        return events()
+    if path == "/large":
+        size = int(query)
+        start_response("200 OK", [("Content-Length", str(size))])
+        return (b"x" * min(100_000, size - at) for at in range(0, size, 100_000))
+    if path == "/write":
+        write = start_response("200 OK", [])
+        write(b"first ")
+        return [b"second"]
+    if path == "/raise":
+        raise RuntimeError("asked to")
+    if path == "/raise-late":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+
+        def broken():
+            yield b"begun\n"
+            raise RuntimeError("asked to, late")
+
+        return broken()
+    if path == "/split":
+        start_response("200 OK", [("X-A", "b\r\nX-C: d")])
+        return [b""]
+    if path == "/nothing":
+        return [b"no start_response"]
+    if path == "/random":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{random.random()} {uuid.uuid4()} {os.urandom(8).hex()}\n".encode()]
+    if path == "/count":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{count}\n".encode()]
+    if path == "/log":
+        print("to standard output")
+        print("to the log", file=environ["wsgi.errors"])
+        start_response("204 No Content", [])
+        return []
+    if path == "/exit":
+        sys.exit(3)
+    start_response("404 Not Found", [("Content-Type", "text/plain")])
+    return [b"no such page\n"]
