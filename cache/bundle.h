@@ -32,6 +32,14 @@ struct bundle {
 
 const char *bundle_media_type(enum bundle_kind kind);
 
+/* ---- bundle_open.c ---- */
+/* A file without a name, on a disk where there is one: in $TMPDIR, else /var/tmp, else memory.
+ */
+enum status bundle_temporary(int *ret_fd, struct error *err) must_check;
+/* Appends to a file. ST_IO. */
+enum status bundle_append(int fd, const uint8_t *bytes, size_t size,
+                          struct error *err) must_check;
+
 /* ---- bundle_statement.c ---- */
 /* Appends the statement's one text. */
 enum status bundle_statement_print(const struct bundle_statement *statement, struct buffer *b,

@@ -4,7 +4,8 @@
  *
  *     may we?        expiry, sequences, whose names they are, who signed
  *     stream         each blob once: hashed, decompressed, hashed, into a writer of the store
- *                    that publishes nothing yet; an object also to whoever can judge it
+ *                    that publishes nothing yet; whoever can judge an object reads it there.
+ *                    Memory holds pieces only
  *     publish        under one lock: sequences again, entries, the statement with references to
  *                    them, names
  *
@@ -24,7 +25,7 @@
 struct arriving {
     bool wanted, checked, fits;
     struct cache_writer *writer; /* NULL in a mere check and for a blob taken already */
-    struct digest digest;
+    int entry; /* once published: open, so that no collection takes it before it has a name */
 };
 
 struct importing {
@@ -68,8 +69,8 @@ static enum status check_name(const struct importing *im, const char *name, stru
         *err = lookup;
         return status;
     }
-    if (!known.signer[0] || im->options->allow_unsigned) return ST_OK;
-    if (im->bundle->signer.trust != BUNDLE_TRUSTED)
+    if (!known.signer[0]) return ST_OK;
+    if (im->bundle->signer.trust != BUNDLE_TRUSTED && !im->options->allow_unsigned)
         return error_set(err, ST_INCOMPATIBLE,
                          "%s was imported under the key %.16s...; a bundle that no trusted key "
                          "signed does not replace it (--allow-unsigned does)",
@@ -132,29 +133,19 @@ static void choose_layers(struct importing *im) {
 
 /* ---- stream ------------------------------------------------------------------------------ */
 
-/* Where a blob's contents go: the store, and for an object a memory file besides. */
+/* Where a blob's contents go: the store, or in a mere check an object's to a temporary file. */
 struct landing {
     struct cache_writer *writer;
-    int memory_fd;
+    int temporary;
 };
 
 static enum status land(void *context, const uint8_t *bytes, size_t size, struct error *err) {
     const struct landing *l = context;
-    if (l->writer) {
-        enum status status = cache_writer_write(l->writer, bytes, size, err);
-        if (status != ST_OK) return status;
-    }
-    while (l->memory_fd >= 0 && size) {
-        ssize_t n = write(l->memory_fd, bytes, size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_set_errno(err, ST_NO_MEMORY, "cannot hold an object");
-        bytes += n;
-        size -= (size_t)n;
-    }
-    return ST_OK;
+    if (l->writer) return cache_writer_write(l->writer, bytes, size, err);
+    return l->temporary >= 0 ? bundle_append(l->temporary, bytes, size, err) : ST_OK;
 }
 
-/* Asks about an object whose bytes lie in the memory file. */
+/* Asks about an object whose bytes lie in a file. */
 static enum status judge_object(struct importing *im, uint32_t index, int fd,
                                 struct error *err) {
     const struct bundle_layer *layer = &statement_of(im)->layers[index];
@@ -198,28 +189,25 @@ static enum status take_blob(struct importing *im, uint32_t first, struct archiv
                                     .content = layer->content,
                                     .blob_size = layer->blob_size,
                                     .content_size = layer->content_size};
-    struct landing landing = {.memory_fd = -1};
-    auto_fd int memory = -1;
-    if (object) {
-        memory = memfd_create("hutch-object", MFD_CLOEXEC);
-        if (memory < 0) return error_set_errno(err, ST_NO_MEMORY, "cannot hold an object");
-        landing.memory_fd = memory;
-    }
-    if (im->cache) {
-        enum status opened =
+    auto_fd int temporary = -1;
+    enum status status = ST_OK;
+    if (im->cache)
+        status =
             cache_writer_open(im->cache, layer->content_size, &im->layers[first].writer, err);
-        if (opened != ST_OK) return opened;
-        landing.writer = im->layers[first].writer;
-    }
+    else if (object)
+        status = bundle_temporary(&temporary, err);
+    if (status != ST_OK) return status;
+    struct landing landing = {im->layers[first].writer, temporary};
+    int bytes_fd = landing.writer ? cache_writer_fd(landing.writer) : temporary;
     struct oci_sink sink = {land, &landing};
-    enum status status = oci_blob_unpack(archive, &expected, &sink, err);
+    status = oci_blob_unpack(archive, &expected, &sink, err);
     if (status != ST_OK)
         return error_wrap(err, "layer %u (%s)", first, bundle_kind_word(layer->kind));
     bool any_fits = false;
     for (uint32_t i = first; i < s->layer_count; i++) {
         if (!im->layers[i].wanted || !digest_equal(&s->layers[i].blob, &layer->blob)) continue;
         im->layers[i].checked = im->layers[i].fits = true;
-        if (object && (status = judge_object(im, i, memory, err)) != ST_OK) return status;
+        if (object && (status = judge_object(im, i, bytes_fd, err)) != ST_OK) return status;
         any_fits = any_fits || im->layers[i].fits;
     }
     if (!any_fits) cache_writer_abort(steal(im->layers[first].writer));
@@ -286,8 +274,9 @@ static enum status publish_layers(struct importing *im, struct digest *ret_refs,
         signer_text(im, entry.signer);
         snprintf(entry.media_type, sizeof entry.media_type, "%s",
                  bundle_media_type(layer->kind));
-        enum status status = cache_writer_finish(steal(im->layers[i].writer), &entry,
-                                                 &layer->content, NULL, NULL, err);
+        enum status status =
+            cache_writer_finish(steal(im->layers[i].writer), &entry, &layer->content, NULL,
+                                &im->layers[i].entry, err);
         if (status != ST_OK) return error_wrap(err, "layer %u", i);
     }
     *ret_count = count;
@@ -343,6 +332,7 @@ enum status bundle_import(struct cache *cache, struct bundle *bundle,
     im->cache = options->verify_only ? NULL : cache;
     im->bundle = bundle;
     im->options = options;
+    for (size_t i = 0; i < countof(im->layers); i++) im->layers[i].entry = -1;
     enum status status = check_limits(im, err);
     if (status == ST_OK) status = check_names(im, err);
     if (status == ST_OK) {
@@ -350,7 +340,10 @@ enum status bundle_import(struct cache *cache, struct bundle *bundle,
         status = stream(im, err);
     }
     if (status == ST_OK && im->cache) status = publish(im, err);
-    for (size_t i = 0; i < countof(im->layers); i++) cache_writer_abort(im->layers[i].writer);
+    for (size_t i = 0; i < countof(im->layers); i++) {
+        cache_writer_abort(im->layers[i].writer);
+        if (im->layers[i].entry >= 0) close(im->layers[i].entry);
+    }
     if (status == ST_OK) *ret_report = im->report;
     free(im);
     return status;

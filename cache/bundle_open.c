@@ -127,7 +127,28 @@ static enum status judge_signatures(struct bundle *b, const struct oci_manifest 
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-/* A pipe's bytes in a file without a name. */
+enum status bundle_temporary(int *ret_fd, struct error *err) {
+    const char *directory = getenv("TMPDIR");
+    int fd = open(directory && *directory ? directory : "/var/tmp",
+                  O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) fd = memfd_create("hutch-bundle", MFD_CLOEXEC);
+    if (fd < 0) return error_set_errno(err, ST_IO, "cannot make a temporary file");
+    *ret_fd = fd;
+    return ST_OK;
+}
+
+enum status bundle_append(int fd, const uint8_t *bytes, size_t size, struct error *err) {
+    while (size) {
+        ssize_t n = write(fd, bytes, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, ST_IO, "cannot write a temporary file");
+        bytes += n;
+        size -= (size_t)n;
+    }
+    return ST_OK;
+}
+
+/* A pipe's bytes in a file without a name: the tar file is read more than once. */
 static enum status spool(struct bundle *b, struct error *err) {
     struct stat st;
     if (fstat(b->fd, &st) < 0) return error_set_errno(err, ST_IO, "cannot read");
@@ -136,11 +157,9 @@ static enum status spool(struct bundle *b, struct error *err) {
         return error_set(err, ST_UNSUPPORTED,
                          "a directory: a bundle is an OCI layout in one tar file (skopeo's "
                          "oci-archive:)");
-    const char *directory = getenv("TMPDIR");
-    auto_fd int fd = open(directory && *directory ? directory : "/tmp",
-                          O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0) fd = memfd_create("hutch-bundle", MFD_CLOEXEC);
-    if (fd < 0) return error_set_errno(err, ST_IO, "cannot make a temporary file");
+    auto_fd int fd = -1;
+    enum status status = bundle_temporary(&fd, err);
+    if (status != ST_OK) return status;
     uint64_t size = 0;
     for (;;) {
         uint8_t part[65536];
@@ -151,12 +170,7 @@ static enum status spool(struct bundle *b, struct error *err) {
         size += (uint64_t)n;
         if (size > BUNDLE_MAX_BYTES_DEFAULT)
             return error_set(err, ST_LIMIT, "the bundle is larger than 16 GiB");
-        for (ssize_t done = 0; done < n;) {
-            ssize_t k = write(fd, part + done, (size_t)(n - done));
-            if (k < 0 && errno == EINTR) continue;
-            if (k < 0) return error_set_errno(err, ST_IO, "cannot write a temporary file");
-            done += k;
-        }
+        if ((status = bundle_append(fd, part, (size_t)n, err)) != ST_OK) return status;
     }
     b->fd = steal_fd(&fd);
     b->own_fd = true;

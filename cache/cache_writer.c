@@ -82,6 +82,8 @@ enum status cache_writer_write(struct cache_writer *w, const void *bytes, size_t
     return ST_OK;
 }
 
+int cache_writer_fd(const struct cache_writer *w) { return w->fd; }
+
 static void writer_free(struct cache_writer *w) {
     if (w->fd >= 0) close(w->fd);
     if (w->tmp >= 0) close(w->tmp);

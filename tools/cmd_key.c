@@ -4,15 +4,17 @@
  *   generate [-o NAME]     NAME.key (private, 0600) and NAME.pub
  *   list                   the trusted and the revoked ones
  *   trust FILE.pub         believe what this key signs
- *   revoke NAME|ID|FILE    never again, whoever trusts it
+ *   revoke NAME|ID|FILE    never again, whoever trusts it; native code that was imported under
+ *                          it goes to the cache's quarantine
  */
 #include "tools/bundle_cli.h"
+#include "tools/object_describe.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 struct key_options {
-    const char *output, *trust_dir, *name, *reason;
+    const char *output, *trust_dir, *name, *reason, *cache_dir;
     bool json, help;
 };
 
@@ -130,6 +132,50 @@ static enum status find_key(const struct trust_places *places, const char *word,
     return ST_OK;
 }
 
+/* Entries of a signer, as they are met. */
+struct signed_by {
+    const char *signer;
+    struct digest *objects;
+    uint32_t count;
+    bool failed;
+};
+
+static bool collect(void *context, const struct cache_entry *entry) {
+    struct signed_by *all = context;
+    if (entry->kind != CACHE_OBJECT || strcmp(entry->signer, all->signer) != 0) return true;
+    struct digest *grown = realloc(all->objects, (all->count + 1) * sizeof *grown);
+    all->failed = grown == NULL;
+    if (!grown) return false;
+    all->objects = grown;
+    grown[all->count++] = entry->digest;
+    return true;
+}
+
+/* Takes out what native code came in under a key. A cache that is not there is not made. */
+static enum status withdraw(const char *cache_dir, const char *signer, struct error *err) {
+    struct cache_options where = {
+        .path = cache_dir, .read_only = true, .describe_object = object_describe};
+    struct cache *cache = NULL;
+    enum status status = cache_open(&where, &cache, err);
+    if (status == ST_NOT_FOUND) return ST_OK;
+    struct signed_by all = {.signer = signer};
+    if (status == ST_OK) status = cache_each(cache, collect, &all, err);
+    cache_close(steal(cache));
+    if (status == ST_OK && all.failed) status = error_set(err, ST_NO_MEMORY, "out of memory");
+    if (status == ST_OK && all.count) {
+        where.read_only = false;
+        status = cache_open(&where, &cache, err);
+        for (uint32_t i = 0; i < all.count && status == ST_OK; i++)
+            status = cache_quarantine(cache, &all.objects[i], err);
+        if (status == ST_OK)
+            printf("%u code object%s that it signed taken out of %s\n", all.count,
+                   all.count == 1 ? "" : "s", cache_path(cache));
+        cache_close(cache);
+    }
+    free(all.objects);
+    return status == ST_OK ? ST_OK : error_wrap(err, "revoked, but the cache");
+}
+
 static enum status revoke_key(const struct key_options *o, const struct trust_places *places,
                               const char *word, struct error *err) {
     struct digest id = {0};
@@ -139,7 +185,7 @@ static enum status revoke_key(const struct key_options *o, const struct trust_pl
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&id, hex);
     printf("%s  revoked  (%s)\n", hex, places->paths[0]);
-    return ST_OK;
+    return withdraw(o->cache_dir, hex, err);
 }
 
 static enum status key(int argc, char **argv, struct key_options *o, const char **words,
@@ -149,6 +195,7 @@ static enum status key(int argc, char **argv, struct key_options *o, const char 
         {.name = "trust-dir", .value = &o->trust_dir},
         {.name = "name", .value = &o->name},
         {.name = "reason", .value = &o->reason},
+        {.name = "cache-dir", .value = &o->cache_dir},
         {.name = "json", .flag = &o->json},
         {.letter = 'h', .name = "help", .flag = &o->help},
     };

@@ -265,7 +265,9 @@ static const struct help helps[] = {
      "and\n"
      "NAME.pub, for the nodes. trust copies a public key into the trust directory; revoke "
      "refuses\n"
-     "a key from then on, whatever else is in that directory.\n"
+     "a key from then on, whatever else is in that directory, and takes native code that it "
+     "signed\n"
+     "out of the cache.\n"
      "\n"
      "Options:\n"
      "  -o, --output NAME    of the pair of files (default: hutch)\n"
@@ -273,6 +275,7 @@ static const struct help helps[] = {
      "                       /etc/hutch/trust.d for root)\n"
      "      --name NAME      to call the key by (default: the file's)\n"
      "      --reason TEXT    kept beside the revocation\n"
+     "      --cache-dir DIR  the cache that revoke cleans\n"
      "      --json           list as JSON\n",
      "  hutch key generate -o ci\n"
      "  hutch key trust ci.pub\n"
