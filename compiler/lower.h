@@ -13,6 +13,7 @@
  *   placement.c        where a field of the instance block and the base of a memory lie; the
  * only file that differs between pinned and relocatable placement trap_stub.c conditional traps
  *   lower_profile.c    counters, and weights from a profile
+ *   lower_known.c      library routines that are known by their bodies
  */
 #ifndef HUTCH_COMPILER_LOWER_H
 #define HUTCH_COMPILER_LOWER_H
@@ -48,6 +49,7 @@ struct lower_module {
     LLVMMetadataRef memory_only, instance_only; /* alias scope lists */
     LLVMDIBuilderRef di;
     LLVMMetadataRef di_file, di_unit, di_function_type;
+    bool has_known; /* a known routine: its native code is needed */
 };
 
 struct lower_block; /* lower_control.c */
@@ -118,6 +120,9 @@ void lower_store_memory(struct lower *f, LLVMValueRef value, LLVMValueRef addres
 LLVMValueRef lower_load_instance(struct lower *f, LLVMTypeRef type, LLVMValueRef address);
 void lower_store_instance(struct lower *f, LLVMValueRef value, LLVMValueRef address);
 
+/* Current size of a memory in bytes, i64. */
+LLVMValueRef lower_memory_bytes(struct lower *f, uint32_t memory);
+
 /* ---- traps and helpers ---- */
 /* Traps where condition (i1) is true; the builder is left in the block where it was false. */
 void lower_trap_if(struct lower *f, LLVMValueRef condition, enum abi_trap trap);
@@ -175,6 +180,11 @@ uint32_t lower_profile_targets(struct lower *f, uint32_t canonical,
                                struct lower_target ret_targets[LOWER_MAX_TARGETS]);
 void lower_profile_weigh_target(struct lower *f, LLVMValueRef branch,
                                 const struct lower_target *target);
+
+/* ---- known library routines, lower_known.c ---- */
+/* At the start of the body: native code, and a way past it to the body. Does nothing for other
+ * functions. */
+void lower_known(struct lower *f);
 
 /* ---- the families: true where the opcode was theirs ---- */
 bool lower_control(struct lower *f, const struct instruction *in);

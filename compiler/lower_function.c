@@ -120,6 +120,7 @@ enum status lower_function(struct lower_module *m, uint32_t index, struct arena 
     enum status status = make_locals(&f);
     if (status == ST_OK) status = lower_control_begin(&f);
     if (status == ST_OK) lower_profile_begin(&f);
+    if (status == ST_OK) lower_known(&f);
     if (status == ST_OK) status = lower_body(&f);
     if (status == ST_OK) LLVMBuildBr(f.entry_builder, body);
     LLVMDisposeBuilder(f.entry_builder);

@@ -71,12 +71,16 @@ static void emit_store(struct lower *f, const struct instruction *in, LLVMTypeRe
     lower_store_memory(f, value, address);
 }
 
-/* Current size of a memory in bytes, i64. */
+/* A field of a memory's descriptor, i64. */
 static LLVMValueRef memory_field(struct lower *f, uint32_t memory, uint64_t offset) {
     LLVMValueRef index = LLVMConstInt(f->m->i64, offset, false);
     LLVMValueRef address =
         LLVMBuildGEP2(f->builder, f->m->i8, place_memory(f, memory), &index, 1, "");
     return lower_load_instance(f, f->m->i64, address);
+}
+
+LLVMValueRef lower_memory_bytes(struct lower *f, uint32_t memory) {
+    return memory_field(f, memory, offsetof(struct abi_memory, size_bytes));
 }
 
 /* Traps where start + length is beyond the size of the memory; all i64. */
@@ -98,7 +102,7 @@ static LLVMValueRef pointer_at(struct lower *f, uint32_t memory, LLVMValueRef wi
 
 static void emit_copy(struct lower *f, const struct instruction *in) {
     LLVMValueRef length = pop_i64(f), source = pop_i64(f), destination = pop_i64(f);
-    LLVMValueRef size = memory_field(f, in->index, offsetof(struct abi_memory, size_bytes));
+    LLVMValueRef size = lower_memory_bytes(f, in->index);
     check_range(f, source, length, size);
     check_range(f, destination, length, size);
     LLVMBuildMemMove(f->builder, pointer_at(f, in->index, destination), 1,
@@ -109,7 +113,7 @@ static void emit_fill(struct lower *f, const struct instruction *in) {
     LLVMValueRef length = pop_i64(f);
     LLVMValueRef value = LLVMBuildTrunc(f->builder, lower_pop(f), f->m->i8, "");
     LLVMValueRef destination = pop_i64(f);
-    LLVMValueRef size = memory_field(f, in->index, offsetof(struct abi_memory, size_bytes));
+    LLVMValueRef size = lower_memory_bytes(f, in->index);
     check_range(f, destination, length, size);
     LLVMBuildMemSet(f->builder, pointer_at(f, in->index, destination), value, length, 1);
 }

@@ -159,6 +159,7 @@ static enum status lower_partition(struct lower_module *m, const struct job *job
         if (status != ST_OK) error_wrap(err, "function %u", i);
     }
     arena_finish(&scratch);
+    if (status == ST_OK && m->has_known) status = routines_add_known(m, err);
     if (m->di) LLVMDIBuilderFinalize(m->di);
     return status;
 }

@@ -1,6 +1,7 @@
 /*
- * The object's own memcpy, memmove and memset: routines.ll and the processor's file, as text in
- * this program, to IR in a partition's module.
+ * The object's own memcpy, memmove and memset (routines.ll and the processor's file) and what
+ * stands in for known library routines (known.ll), as text in this program, to IR in a
+ * partition's module.
  *
  * They are IR and not a ready-made object so that they are compiled for the target's vectors
  * and with the unwind tables of everything else. Their names are in no C library's way: they
@@ -13,19 +14,19 @@
 #include <llvm-c/Target.h>
 
 /* The lines of the .ll files; the build makes the lists (meson.build). */
-static const char *const lines[] = {
+static const char *const memory_lines[] = {
 #include "routines.ll.inc"
 };
+static const char *const known_lines[] = {
+#include "known.ll.inc"
+};
 
-static enum status text(struct buffer *b, struct error *err) {
-    for (size_t i = 0; i < countof(lines); i++) buffer_put(b, lines[i], strlen(lines[i]));
-    buffer_put_u8(b, 0); /* LLVM wants a zero behind the text, not counted */
-    return buffer_status(b, err);
-}
-
-enum status routines_add(struct lower_module *m, struct error *err) {
+static enum status link_text(struct lower_module *m, const char *const *lines, size_t count,
+                             struct error *err) {
     auto_buffer struct buffer ir = {0};
-    enum status status = text(&ir, err);
+    for (size_t i = 0; i < count; i++) buffer_put(&ir, lines[i], strlen(lines[i]));
+    buffer_put_u8(&ir, 0); /* LLVM wants a zero behind the text, not counted */
+    enum status status = buffer_status(&ir, err);
     if (status != ST_OK) return status;
     LLVMInitializeNativeAsmParser(); /* for the inline assembly in them */
     LLVMMemoryBufferRef memory = LLVMCreateMemoryBufferWithMemoryRangeCopy(
@@ -38,13 +39,33 @@ enum status routines_add(struct lower_module *m, struct error *err) {
     LLVMBool refused = LLVMParseIRInContext(m->context, memory, &routines, &message);
     LLVMContextSetDiscardValueNames(m->context, discard);
     if (refused) { /* the memory is LLVM's now in any case */
-        status = error_set(err, ST_INTERNAL, "memory routines: %s", message);
+        status = error_set(err, ST_INTERNAL, "routines: %s", message);
         LLVMDisposeMessage(message);
         return status;
     }
     LLVMSetDataLayout(routines, LLVMGetDataLayoutStr(m->llvm));
     LLVMSetTarget(routines, LLVMGetTarget(m->llvm));
     if (LLVMLinkModules2(m->llvm, routines)) /* takes the module */
-        return error_set(err, ST_INTERNAL, "memory routines: cannot link them");
+        return error_set(err, ST_INTERNAL, "routines: cannot link them");
+    return ST_OK;
+}
+
+enum status routines_add(struct lower_module *m, struct error *err) {
+    return link_text(m, memory_lines, countof(memory_lines), err);
+}
+
+enum status routines_add_known(struct lower_module *m, struct error *err) {
+    enum status status = link_text(m, known_lines, countof(known_lines), err);
+    if (status != ST_OK) return status;
+    for (LLVMValueRef function = LLVMGetFirstFunction(m->llvm); function;
+         function = LLVMGetNextFunction(function)) {
+        size_t length;
+        const char *name = LLVMGetValueName2(function, &length);
+        if (length < sizeof KNOWN_PREFIX ||
+            memcmp(name, KNOWN_PREFIX, sizeof KNOWN_PREFIX - 1) != 0)
+            continue;
+        LLVMSetVisibility(function, LLVMDefaultVisibility); /* internal ones have no other */
+        LLVMSetLinkage(function, LLVMInternalLinkage);
+    }
     return ST_OK;
 }

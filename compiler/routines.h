@@ -13,4 +13,8 @@
  */
 enum status routines_add(struct lower_module *m, struct error *err) must_check;
 
+/* Likewise what lower_known.c calls: functions of this partition alone, with this prefix. */
+#define KNOWN_PREFIX "known_"
+enum status routines_add_known(struct lower_module *m, struct error *err) must_check;
+
 #endif

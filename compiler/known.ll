@@ -1,0 +1,455 @@
+; What takes the place of library routines that are known by their bodies (known.c): strings and
+; blocks of bytes, 16 bytes a turn. Linked into the partitions that have such a routine.
+;
+; %base and %size are those of memory 0, in bytes; addresses are the guest's. Each returns the
+; routine's result, or -1 where the original has to run: where an access may be beyond the end of
+; memory in the middle of stores, where operands overlap in a way that shows, or where memory has
+; all 4 GiB, so that an address may wrap.
+;
+; Memory ends at a multiple of 64 KiB. So a vector that does not cross such a boundary traps just
+; where its first byte would, and the bytes read beyond what the routine asked for do no harm.
+; Loads are volatile until keep_traps.c has seen who uses them.
+
+; size_t strlen(const char *)
+define hidden i64 @known_strlen(ptr %base, i64 %size, i32 %p) #0 {
+  %stop = call i64 @known_find(ptr %base, i64 %size, i32 %p, <16 x i8> zeroinitializer)
+  %whole = icmp eq i64 %stop, -1
+  br i1 %whole, label %original, label %found
+found:
+  %start = zext i32 %p to i64
+  %length = sub i64 %stop, %start
+  ret i64 %length
+original:
+  ret i64 -1
+}
+
+; char *strchrnul(const char *, int)
+define hidden i64 @known_strchrnul(ptr %base, i64 %size, i32 %p, i32 %c) #0 {
+  %byte = trunc i32 %c to i8
+  %one = insertelement <16 x i8> poison, i8 %byte, i64 0
+  %all = shufflevector <16 x i8> %one, <16 x i8> poison, <16 x i32> zeroinitializer
+  %stop = call i64 @known_find(ptr %base, i64 %size, i32 %p, <16 x i8> %all)
+  ret i64 %stop
+}
+
+; The address of the first byte from p on that is 0 or one of %wanted (all the same).
+define hidden i64 @known_find(ptr %base, i64 %size, i32 %p, <16 x i8> %wanted) #1 {
+entry:
+  %skip = and i32 %p, 15
+  %wide = zext i32 %p to i64
+  %first_at = and i64 %wide, -16
+  %whole = icmp ugt i64 %size, 4294967295
+  br i1 %whole, label %original, label %first
+first:
+  %here0 = getelementptr i8, ptr %base, i64 %first_at
+  %v0 = load volatile <16 x i8>, ptr %here0, align 16
+  %mask0 = call i32 @known_stops(<16 x i8> %v0, <16 x i8> %wanted)
+  %from0 = lshr i32 %mask0, %skip
+  %any0 = icmp ne i32 %from0, 0
+  br i1 %any0, label %near, label %loop
+near:
+  %count0 = call i32 @llvm.cttz.i32(i32 %from0, i1 true)
+  %count0_wide = zext i32 %count0 to i64
+  %stop0 = add i64 %wide, %count0_wide
+  ret i64 %stop0
+loop: ; up to a multiple of 64
+  %before = phi i64 [ %first_at, %first ], [ %at, %step ]
+  %at = add i64 %before, 16
+  %low = and i64 %at, 63
+  %aligned = icmp eq i64 %low, 0
+  br i1 %aligned, label %big, label %step
+step:
+  %here = getelementptr i8, ptr %base, i64 %at
+  %v = load volatile <16 x i8>, ptr %here, align 16
+  %mask = call i32 @known_stops(<16 x i8> %v, <16 x i8> %wanted)
+  %any = icmp ne i32 %mask, 0
+  br i1 %any, label %far, label %loop
+big:
+  %big_at = phi i64 [ %at, %loop ], [ %big_next, %big ]
+  %big_next = add i64 %big_at, 64
+  %big_here = getelementptr i8, ptr %base, i64 %big_at
+  %big_there = getelementptr i8, ptr %big_here, i64 32
+  %w0 = load volatile <32 x i8>, ptr %big_here, align 32
+  %w1 = load volatile <32 x i8>, ptr %big_there, align 32
+  %wanted32 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <32 x i32> zeroinitializer
+  %zero0 = icmp eq <32 x i8> %w0, zeroinitializer
+  %zero1 = icmp eq <32 x i8> %w1, zeroinitializer
+  %same0 = icmp eq <32 x i8> %w0, %wanted32
+  %same1 = icmp eq <32 x i8> %w1, %wanted32
+  %stop_a = or <32 x i1> %zero0, %same0
+  %stop_b = or <32 x i1> %zero1, %same1
+  %stops = or <32 x i1> %stop_a, %stop_b
+  %big_bits = bitcast <32 x i1> %stops to i32
+  %big_any = icmp ne i32 %big_bits, 0
+  br i1 %big_any, label %small, label %big
+small: ; one of the four has it
+  %small_at = phi i64 [ %big_at, %big ], [ %small_next, %small ]
+  %small_next = add i64 %small_at, 16
+  %small_here = getelementptr i8, ptr %base, i64 %small_at
+  %small_v = load volatile <16 x i8>, ptr %small_here, align 16
+  %small_mask = call i32 @known_stops(<16 x i8> %small_v, <16 x i8> %wanted)
+  %small_any = icmp ne i32 %small_mask, 0
+  br i1 %small_any, label %far, label %small
+far:
+  %far_at = phi i64 [ %at, %step ], [ %small_at, %small ]
+  %far_mask = phi i32 [ %mask, %step ], [ %small_mask, %small ]
+  %count = call i32 @llvm.cttz.i32(i32 %far_mask, i1 true)
+  %count_wide = zext i32 %count to i64
+  %stop = add i64 %far_at, %count_wide
+  ret i64 %stop
+original:
+  ret i64 -1
+}
+
+define hidden i32 @known_stops(<16 x i8> %v, <16 x i8> %wanted) #1 {
+  %zero = icmp eq <16 x i8> %v, zeroinitializer
+  %same = icmp eq <16 x i8> %v, %wanted
+  %either = or <16 x i1> %zero, %same
+  %bits = bitcast <16 x i1> %either to i16
+  %mask = zext i16 %bits to i32
+  ret i32 %mask
+}
+
+; void *memchr(const void *, int, size_t)
+define hidden i64 @known_memchr(ptr %base, i64 %size, i32 %p, i32 %c, i32 %n) #0 {
+entry:
+  %whole = icmp ugt i64 %size, 4294967295
+  br i1 %whole, label %original, label %begin
+begin:
+  %none = icmp eq i32 %n, 0
+  br i1 %none, label %absent, label %first
+first:
+  %byte = trunc i32 %c to i8
+  %one = insertelement <16 x i8> poison, i8 %byte, i64 0
+  %wanted = shufflevector <16 x i8> %one, <16 x i8> poison, <16 x i32> zeroinitializer
+  %skip = and i32 %p, 15
+  %wide = zext i32 %p to i64
+  %length = zext i32 %n to i64
+  %end = add i64 %wide, %length
+  %first_at = and i64 %wide, -16
+  %here0 = getelementptr i8, ptr %base, i64 %first_at
+  %v0 = load volatile <16 x i8>, ptr %here0, align 16
+  %same0 = icmp eq <16 x i8> %v0, %wanted
+  %bits0 = bitcast <16 x i1> %same0 to i16
+  %mask0 = zext i16 %bits0 to i32
+  %from0 = lshr i32 %mask0, %skip
+  %any0 = icmp ne i32 %from0, 0
+  br i1 %any0, label %near, label %more
+near:
+  %count0 = call i32 @llvm.cttz.i32(i32 %from0, i1 true)
+  %count0_wide = zext i32 %count0 to i64
+  %stop0 = add i64 %wide, %count0_wide
+  br label %found
+more: ; up to a multiple of 64
+  %before = phi i64 [ %first_at, %first ], [ %at, %step ]
+  %at = add i64 %before, 16
+  %past = icmp uge i64 %at, %end
+  br i1 %past, label %absent, label %inner
+inner:
+  %low = and i64 %at, 63
+  %aligned = icmp eq i64 %low, 0
+  br i1 %aligned, label %big, label %step
+step:
+  %here = getelementptr i8, ptr %base, i64 %at
+  %v = load volatile <16 x i8>, ptr %here, align 16
+  %same = icmp eq <16 x i8> %v, %wanted
+  %bits = bitcast <16 x i1> %same to i16
+  %any = icmp ne i16 %bits, 0
+  br i1 %any, label %far, label %more
+big:
+  %big_at = phi i64 [ %at, %inner ], [ %big_next, %big_more ]
+  %big_here = getelementptr i8, ptr %base, i64 %big_at
+  %big_there = getelementptr i8, ptr %big_here, i64 32
+  %w0 = load volatile <32 x i8>, ptr %big_here, align 32
+  %w1 = load volatile <32 x i8>, ptr %big_there, align 32
+  %wanted32 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <32 x i32> zeroinitializer
+  %big_same0 = icmp eq <32 x i8> %w0, %wanted32
+  %big_same1 = icmp eq <32 x i8> %w1, %wanted32
+  %big_same = or <32 x i1> %big_same0, %big_same1
+  %big_bits = bitcast <32 x i1> %big_same to i32
+  %big_any = icmp ne i32 %big_bits, 0
+  br i1 %big_any, label %small, label %big_more
+big_more:
+  %big_next = add i64 %big_at, 64
+  %big_past = icmp uge i64 %big_next, %end
+  br i1 %big_past, label %absent, label %big
+small: ; one of the four has it
+  %small_at = phi i64 [ %big_at, %big ], [ %small_next, %small ]
+  %small_next = add i64 %small_at, 16
+  %small_here = getelementptr i8, ptr %base, i64 %small_at
+  %small_v = load volatile <16 x i8>, ptr %small_here, align 16
+  %small_same = icmp eq <16 x i8> %small_v, %wanted
+  %small_bits = bitcast <16 x i1> %small_same to i16
+  %small_any = icmp ne i16 %small_bits, 0
+  br i1 %small_any, label %far, label %small
+far:
+  %far_at = phi i64 [ %at, %step ], [ %small_at, %small ]
+  %far_bits = phi i16 [ %bits, %step ], [ %small_bits, %small ]
+  %count = call i16 @llvm.cttz.i16(i16 %far_bits, i1 true)
+  %count_wide = zext i16 %count to i64
+  %stop = add i64 %far_at, %count_wide
+  br label %found
+found:
+  %where = phi i64 [ %stop0, %near ], [ %stop, %far ]
+  %inside = icmp ult i64 %where, %end
+  %result = select i1 %inside, i64 %where, i64 0
+  ret i64 %result
+absent:
+  ret i64 0
+original:
+  ret i64 -1
+}
+
+; int memcmp(const void *, const void *, size_t)
+define hidden i64 @known_memcmp(ptr %base, i64 %size, i32 %a, i32 %b, i32 %n) #0 {
+  %length = zext i32 %n to i64
+  %result = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> zeroinitializer)
+  ret i64 %result
+}
+
+; int strcmp(const char *, const char *)
+define hidden i64 @known_strcmp(ptr %base, i64 %size, i32 %a, i32 %b) #0 {
+  %result = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 9223372036854775807, <16 x i8> splat (i8 -1))
+  ret i64 %result
+}
+
+; int strncmp(const char *, const char *, size_t)
+define hidden i64 @known_strncmp(ptr %base, i64 %size, i32 %a, i32 %b, i32 %n) #0 {
+  %length = zext i32 %n to i64
+  %result = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> splat (i8 -1))
+  ret i64 %result
+}
+
+; The difference of the first bytes that differ or, where %strings has ones, are both 0; 0 where
+; there are none in %length bytes.
+define hidden i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> %strings) #1 {
+entry:
+  %a_wide = zext i32 %a to i64
+  %b_wide = zext i32 %b to i64
+  %whole = icmp ugt i64 %size, 4294967295
+  br i1 %whole, label %original, label %turn
+turn:
+  %i = phi i64 [ 0, %entry ], [ %i_next, %same ], [ %i_one, %one_same ], [ %i_big, %big_same ]
+  %left = sub i64 %length, %i
+  %none = icmp eq i64 %left, 0
+  br i1 %none, label %equal, label %look
+look:
+  %a_at = add i64 %a_wide, %i
+  %b_at = add i64 %b_wide, %i
+  %a_here = getelementptr i8, ptr %base, i64 %a_at
+  %b_here = getelementptr i8, ptr %base, i64 %b_at
+  %a_low = and i64 %a_at, 65535
+  %b_low = and i64 %b_at, 65535
+  %a_high = icmp ugt i64 %a_low, 65520
+  %b_high = icmp ugt i64 %b_low, 65520
+  %crosses = or i1 %a_high, %b_high
+  br i1 %crosses, label %one, label %sized
+sized: ; 64 bytes a turn where there are so many; what is found in them is looked for again
+  %far = icmp ugt i64 %i, 31
+  %many = icmp ugt i64 %left, 63
+  %a_fits = icmp ult i64 %a_low, 65473
+  %b_fits = icmp ult i64 %b_low, 65473
+  %both_fit = and i1 %a_fits, %b_fits
+  %many_fit = and i1 %many, %both_fit
+  %big = and i1 %many_fit, %far
+  br i1 %big, label %big_vector, label %vector
+big_vector:
+  %a_there = getelementptr i8, ptr %a_here, i64 32
+  %b_there = getelementptr i8, ptr %b_here, i64 32
+  %wa0 = load volatile <32 x i8>, ptr %a_here, align 1
+  %wb0 = load volatile <32 x i8>, ptr %b_here, align 1
+  %wa1 = load volatile <32 x i8>, ptr %a_there, align 1
+  %wb1 = load volatile <32 x i8>, ptr %b_there, align 1
+  %big_strings = shufflevector <16 x i8> %strings, <16 x i8> poison, <32 x i32> zeroinitializer
+  %big_ends = icmp ne <32 x i8> %big_strings, zeroinitializer
+  %differ0 = icmp ne <32 x i8> %wa0, %wb0
+  %differ1 = icmp ne <32 x i8> %wa1, %wb1
+  %zero0 = icmp eq <32 x i8> %wa0, zeroinitializer
+  %zero1 = icmp eq <32 x i8> %wa1, zeroinitializer
+  %zeros = or <32 x i1> %zero0, %zero1
+  %big_end = and <32 x i1> %zeros, %big_ends
+  %differs = or <32 x i1> %differ0, %differ1
+  %big_stops = or <32 x i1> %differs, %big_end
+  %big_bits = bitcast <32 x i1> %big_stops to i32
+  %big_any = icmp ne i32 %big_bits, 0
+  br i1 %big_any, label %vector, label %big_same
+big_same:
+  %i_big = add i64 %i, 64
+  br label %turn
+vector:
+  %va = load volatile <16 x i8>, ptr %a_here, align 1
+  %vb = load volatile <16 x i8>, ptr %b_here, align 1
+  %differ = icmp ne <16 x i8> %va, %vb
+  %zero = icmp eq <16 x i8> %va, zeroinitializer
+  %ends = icmp ne <16 x i8> %strings, zeroinitializer
+  %end = and <16 x i1> %zero, %ends
+  %stops = or <16 x i1> %differ, %end
+  %bits = bitcast <16 x i1> %stops to i16
+  %any = icmp ne i16 %bits, 0
+  br i1 %any, label %stop, label %same
+same:
+  %i_next = add i64 %i, 16
+  %past = icmp ule i64 %length, %i_next
+  br i1 %past, label %equal, label %turn
+stop:
+  %count = call i16 @llvm.cttz.i16(i16 %bits, i1 true)
+  %index = zext i16 %count to i64
+  %beyond = icmp uge i64 %index, %left
+  br i1 %beyond, label %equal, label %difference
+difference:
+  %a_byte_at = getelementptr i8, ptr %a_here, i64 %index
+  %b_byte_at = getelementptr i8, ptr %b_here, i64 %index
+  %a_byte = load volatile i8, ptr %a_byte_at, align 1
+  %b_byte = load volatile i8, ptr %b_byte_at, align 1
+  %a_int = zext i8 %a_byte to i32
+  %b_int = zext i8 %b_byte to i32
+  %minus = sub i32 %a_int, %b_int
+  %result = zext i32 %minus to i64
+  ret i64 %result
+one: ; a byte, before a boundary
+  %a_one = load volatile i8, ptr %a_here, align 1
+  %b_one = load volatile i8, ptr %b_here, align 1
+  %one_differ = icmp ne i8 %a_one, %b_one
+  %one_zero = icmp eq i8 %a_one, 0
+  %strings_first = extractelement <16 x i8> %strings, i64 0
+  %one_ends = icmp ne i8 %strings_first, 0
+  %one_end = and i1 %one_zero, %one_ends
+  %one_stop = or i1 %one_differ, %one_end
+  br i1 %one_stop, label %one_difference, label %one_same
+one_same:
+  %i_one = add i64 %i, 1
+  br label %turn
+one_difference:
+  %a_one_int = zext i8 %a_one to i32
+  %b_one_int = zext i8 %b_one to i32
+  %one_minus = sub i32 %a_one_int, %b_one_int
+  %one_result = zext i32 %one_minus to i64
+  ret i64 %one_result
+equal:
+  ret i64 0
+original:
+  ret i64 -1
+}
+
+; void *memcpy(void *, const void *, size_t); of operands that overlap the original shows which
+; byte it copies first
+define hidden i64 @known_memcpy(ptr %base, i64 %size, i32 %d, i32 %s, i32 %n) #0 {
+  %d_wide = zext i32 %d to i64
+  %s_wide = zext i32 %s to i64
+  %length = zext i32 %n to i64
+  %d_end = add i64 %d_wide, %length
+  %s_end = add i64 %s_wide, %length
+  %d_out = icmp ugt i64 %d_end, %size
+  %s_out = icmp ugt i64 %s_end, %size
+  %out = or i1 %d_out, %s_out
+  %d_below = icmp ule i64 %d_end, %s_wide
+  %s_below = icmp ule i64 %s_end, %d_wide
+  %apart = or i1 %d_below, %s_below
+  %overlap = xor i1 %apart, true
+  %original = or i1 %out, %overlap
+  br i1 %original, label %slow, label %fast
+fast:
+  %to = getelementptr i8, ptr %base, i64 %d_wide
+  %from = getelementptr i8, ptr %base, i64 %s_wide
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %length, i1 false)
+  ret i64 %d_wide
+slow:
+  ret i64 -1
+}
+
+; void *memmove(void *, const void *, size_t)
+define hidden i64 @known_memmove(ptr %base, i64 %size, i32 %d, i32 %s, i32 %n) #0 {
+  %d_wide = zext i32 %d to i64
+  %s_wide = zext i32 %s to i64
+  %length = zext i32 %n to i64
+  %d_end = add i64 %d_wide, %length
+  %s_end = add i64 %s_wide, %length
+  %d_out = icmp ugt i64 %d_end, %size
+  %s_out = icmp ugt i64 %s_end, %size
+  %out = or i1 %d_out, %s_out
+  br i1 %out, label %slow, label %fast
+fast:
+  %to = getelementptr i8, ptr %base, i64 %d_wide
+  %from = getelementptr i8, ptr %base, i64 %s_wide
+  call void @llvm.memmove.p0.p0.i64(ptr %to, ptr %from, i64 %length, i1 false)
+  ret i64 %d_wide
+slow:
+  ret i64 -1
+}
+
+; void *memset(void *, int, size_t)
+define hidden i64 @known_memset(ptr %base, i64 %size, i32 %d, i32 %c, i32 %n) #0 {
+  %d_wide = zext i32 %d to i64
+  %length = zext i32 %n to i64
+  %d_end = add i64 %d_wide, %length
+  %out = icmp ugt i64 %d_end, %size
+  br i1 %out, label %slow, label %fast
+fast:
+  %byte = trunc i32 %c to i8
+  %to = getelementptr i8, ptr %base, i64 %d_wide
+  call void @llvm.memset.p0.i64(ptr %to, i8 %byte, i64 %length, i1 false)
+  ret i64 %d_wide
+slow:
+  ret i64 -1
+}
+
+; char *stpcpy(char *, const char *): the end is found first, within memory, so that nothing traps
+; that the original would have stored before
+define hidden i64 @known_stpcpy(ptr %base, i64 %size, i32 %d, i32 %s) #0 {
+entry:
+  %d_wide = zext i32 %d to i64
+  %s_wide = zext i32 %s to i64
+  %skip = and i32 %s, 15
+  %first_at = and i64 %s_wide, -16
+  br label %look
+look:
+  %at = phi i64 [ %first_at, %entry ], [ %next, %no ]
+  %unasked = phi i32 [ %skip, %entry ], [ 0, %no ]
+  %past = icmp uge i64 %at, %size
+  br i1 %past, label %slow, label %load
+load:
+  %here = getelementptr i8, ptr %base, i64 %at
+  %v = load volatile <16 x i8>, ptr %here, align 16
+  %zero = icmp eq <16 x i8> %v, zeroinitializer
+  %bits = bitcast <16 x i1> %zero to i16
+  %all = zext i16 %bits to i32
+  %shifted = lshr i32 %all, %unasked
+  %mask = shl i32 %shifted, %unasked
+  %any = icmp ne i32 %mask, 0
+  br i1 %any, label %found, label %no
+no:
+  %next = add i64 %at, 16
+  br label %look
+found:
+  %count = call i32 @llvm.cttz.i32(i32 %mask, i1 true)
+  %count_wide = zext i32 %count to i64
+  %stop = add i64 %at, %count_wide
+  %less = sub i64 %stop, %s_wide
+  %length = add i64 %less, 1
+  %d_end = add i64 %d_wide, %length
+  %s_end = add i64 %s_wide, %length
+  %out = icmp ugt i64 %d_end, %size
+  %d_below = icmp ule i64 %d_end, %s_wide
+  %s_below = icmp ule i64 %s_end, %d_wide
+  %apart = or i1 %d_below, %s_below
+  %overlap = xor i1 %apart, true
+  %original = or i1 %out, %overlap
+  br i1 %original, label %slow, label %fast
+fast:
+  %to = getelementptr i8, ptr %base, i64 %d_wide
+  %from = getelementptr i8, ptr %base, i64 %s_wide
+  call void @llvm.memcpy.p0.p0.i64(ptr %to, ptr %from, i64 %length, i1 false)
+  %result = add i64 %d_wide, %less
+  ret i64 %result
+slow:
+  ret i64 -1
+}
+
+declare i16 @llvm.cttz.i16(i16, i1)
+declare i32 @llvm.cttz.i32(i32, i1)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+
+attributes #0 = { nounwind uwtable "no-builtins" }
+attributes #1 = { alwaysinline nounwind uwtable "no-builtins" }

@@ -1,0 +1,45 @@
+/*
+ * The way around a known routine's body: native code first (known.ll), the original where that
+ * says so. Not at level 0, which compiles what is there, and not where counters are wanted,
+ * since what is counted must not depend on this.
+ */
+#include "compiler/known.h"
+#include "compiler/lower.h"
+#include "compiler/routines.h"
+
+#define NAME_SIZE 32
+
+static LLVMValueRef declare(struct lower_module *m, enum known_routine routine) {
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, KNOWN_PREFIX "%s", known_name(routine));
+    LLVMValueRef function = LLVMGetNamedFunction(m->llvm, name);
+    if (function) return function;
+    LLVMTypeRef params[5] = {m->ptr, m->i64, m->i32, m->i32, m->i32};
+    uint32_t count = 2 + known_param_count(routine);
+    CHECK(count <= countof(params));
+    return LLVMAddFunction(m->llvm, name, LLVMFunctionType(m->i64, params, count, false));
+}
+
+void lower_known(struct lower *f) {
+    struct lower_module *m = f->m;
+    if (m->options->level < COMPILE_O1 || f->counting) return;
+    enum known_routine routine = known_find(m->module, f->function_index);
+    if (routine == KNOWN_COUNT) return;
+    m->has_known = true;
+    LLVMValueRef args[5] = {place_memory_base(f, 0), lower_memory_bytes(f, 0)};
+    uint32_t extra = f->instance_argument ? 1 : 0, count = known_param_count(routine);
+    for (uint32_t i = 0; i < count; i++) args[2 + i] = LLVMGetParam(f->llvm, extra + i);
+    LLVMValueRef native = declare(m, routine);
+    LLVMValueRef result =
+        LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(native), native, args, 2 + count, "");
+    LLVMValueRef refused = LLVMBuildICmp(f->builder, LLVMIntEQ, result,
+                                         LLVMConstInt(m->i64, UINT64_MAX, false), "");
+    LLVMValueRef expect[] = {refused, LLVMConstInt(m->i1, 0, false)};
+    refused = lower_intrinsic(m, f->builder, "llvm.expect", &m->i1, 1, expect, 2);
+    LLVMBasicBlockRef original = LLVMAppendBasicBlockInContext(m->context, f->llvm, "original");
+    LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(m->context, f->llvm, "native");
+    LLVMBuildCondBr(f->builder, refused, original, done);
+    LLVMPositionBuilderAtEnd(f->builder, done);
+    LLVMBuildRet(f->builder, LLVMBuildTrunc(f->builder, result, m->i32, ""));
+    LLVMPositionBuilderAtEnd(f->builder, original);
+}
