@@ -237,6 +237,9 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t size);
 /* Appends a whole file to b. ST_LIMIT where it is over limit_bytes, ST_IO with errno. */
 enum status file_read(int dir_fd, const char *path, size_t limit_bytes, struct buffer *b,
                       struct error *err) must_check;
+/* The same of an open file, from where it stands; path is for messages. */
+enum status file_read_fd(int fd, const char *path, size_t limit_bytes, struct buffer *b,
+                         struct error *err) must_check;
 /*
  * Publishes bytes as dir_fd/path, all or nothing: temporary name in the same directory, write,
  * fsync, rename over, fsync the directory. mode as for open(2). ST_IO with errno; nothing is

@@ -14,6 +14,11 @@ enum status file_read(int dir_fd, const char *path, size_t limit_bytes, struct b
                       struct error *err) {
     auto_fd int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) return error_set_errno(err, ST_IO, "cannot open %s", path);
+    return file_read_fd(fd, path, limit_bytes, b, err);
+}
+
+enum status file_read_fd(int fd, const char *path, size_t limit_bytes, struct buffer *b,
+                         struct error *err) {
     struct stat st;
     if (fstat(fd, &st) < 0) return error_set_errno(err, ST_IO, "cannot read %s", path);
     if (S_ISDIR(st.st_mode)) {

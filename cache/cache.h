@@ -11,6 +11,7 @@
  * process); cache_record.c its records as bytes; cache_rebuild.c a new one from objects/
  *   cache_guard.c   reading an index of which every byte may be wrong
  *   cache_name.c    names and pins; cache_lock.c one compilation a key
+ *   cache_known.c   files elsewhere whose digest is known
  *   cache_gc.c      the size limit; cache_verify.c everything hashed again; cache_stats.c
  * counters
  *
@@ -202,6 +203,9 @@ enum status cache_refs(struct cache *cache, const struct digest *digest,
  */
 enum status cache_find(struct cache *cache, const struct cache_key *key, int *ret_fd,
                        struct cache_entry *ret_entry, struct error *err) must_check;
+/* The same for whoever has missed it already, and counted that. */
+enum status cache_find_again(struct cache *cache, const struct cache_key *key, int *ret_fd,
+                             struct error *err) must_check;
 
 /* Calls visit for every entry, in the order of their digests, refs included, until it returns
  * false. It must not call into the same cache. */
@@ -228,6 +232,18 @@ enum status cache_quarantine(struct cache *cache, const struct digest *digest,
  * which). For gc and for taking back what was put in error. */
 enum status cache_remove(struct cache *cache, const struct digest *digest,
                          struct error *err) must_check;
+
+/* ---- files elsewhere --------------------------------------------------------------------- */
+
+/* The digest of a file's bytes, where it was remembered and the file has not changed since:
+ * compare cache_known.c for when that can be said. file is open for reading. */
+bool cache_file_known(struct cache *cache, int file, struct digest *ret_digest);
+/* Before its bytes are read: whether they can be remembered. */
+struct stat;
+bool cache_file_steady(int file, struct stat *ret_stat);
+/* After that: they have this digest. before is what cache_file_steady gave. */
+void cache_file_remember(struct cache *cache, int file, const struct stat *before,
+                         const struct digest *digest);
 
 /* ---- names and pins ---------------------------------------------------------------------- */
 
@@ -286,7 +302,7 @@ typedef bool (*cache_wait)(void *context, uint64_t waited_ms);
 
 /*
  * Takes the lock of a key, for whoever is to compile it; waits while another process has it.
- * After that, look again with cache_find: the other one has mostly put it. close(*ret_lock_fd)
+ * After that, look with cache_find_again: the other one has mostly put it. close(*ret_lock_fd)
  * gives it up, as does the end of the process. ST_LIMIT where wait said false.
  */
 enum status cache_lock_key(struct cache *cache, const struct cache_key *key, cache_wait wait,

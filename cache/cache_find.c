@@ -88,8 +88,8 @@ enum status cache_refs(struct cache *c, const struct digest *digest, struct dige
     return status;
 }
 
-enum status cache_find(struct cache *c, const struct cache_key *key, int *ret_fd,
-                       struct cache_entry *ret_entry, struct error *err) {
+static enum status look_up(struct cache *c, const struct cache_key *key, int *ret_fd,
+                           struct cache_entry *ret_entry, struct error *err) {
     struct cache_entry entry = {0};
     struct find find = {key, &entry};
     struct stat st;
@@ -97,10 +97,7 @@ enum status cache_find(struct cache *c, const struct cache_key *key, int *ret_fd
     enum status status = index_read(c, find_key, &find, err);
     if (status == ST_OK)
         status = entry_open(c, &entry.digest, entry.size_bytes, false, &fd, &st, err);
-    if (status != ST_OK) {
-        if (status == ST_NOT_FOUND) count(c, COUNT_MISSES, 1);
-        return status;
-    }
+    if (status != ST_OK) return status;
     entry_touch(fd, &st);
     count_hit(c, &entry.digest);
     if (ret_entry) {
@@ -109,6 +106,18 @@ enum status cache_find(struct cache *c, const struct cache_key *key, int *ret_fd
     }
     *ret_fd = steal_fd(&fd);
     return ST_OK;
+}
+
+enum status cache_find(struct cache *c, const struct cache_key *key, int *ret_fd,
+                       struct cache_entry *ret_entry, struct error *err) {
+    enum status status = look_up(c, key, ret_fd, ret_entry, err);
+    if (status == ST_NOT_FOUND) count(c, COUNT_MISSES, 1);
+    return status;
+}
+
+enum status cache_find_again(struct cache *c, const struct cache_key *key, int *ret_fd,
+                             struct error *err) {
+    return look_up(c, key, ret_fd, NULL, err);
 }
 
 /* ---- all of them ------------------------------------------------------------------------- */

@@ -174,7 +174,8 @@ void child_unshare(void *memory, size_t size);
  * none). */
 enum status index_rebuild(struct cache *c, ino_t old_inode, struct error *err) must_check;
 /* Describes the file of an entry by its bytes: kind, and for objects key, module and target. */
-void entry_from_file(const struct cache *c, int fd, uint64_t size, struct cache_entry *ret_entry);
+void entry_from_file(const struct cache *c, int fd, uint64_t size,
+                     struct cache_entry *ret_entry);
 
 /* ---- cache_roots.c ---- */
 enum status roots_write(struct index_writer *w,

@@ -93,6 +93,10 @@ bool help_has(const char *command);
  */
 enum status module_file_read(const char *path, struct buffer *b, bool *ret_is_object,
                              struct error *err) must_check;
+/* The same in two steps. */
+enum status module_file_open(const char *path, int *ret_fd, struct error *err) must_check;
+enum status module_file_read_fd(int fd, const char *path, struct buffer *b, bool *ret_is_object,
+                                struct error *err) must_check;
 
 /* ---- hutch.c ---- */
 /* Becomes another program of hutch's, which gets the command and its arguments; returns an exit
@@ -123,7 +127,11 @@ struct object_wanted {
     struct digest module;
     const struct buffer *wasm; /* NULL: the module is in the store, if anywhere */
     bool imported;             /* an object that was imported will do too */
+    bool looked;               /* object_find has found none */
 };
+/* From the store. ST_NOT_FOUND. */
+enum status object_find(struct cache *cache, const struct object_wanted *want, int *ret_fd,
+                        struct error *err) must_check;
 /* From the store, or compiled and kept there; cache may be NULL: compiled. The descriptor is
  * for reading; while it is open the store does not collect the object. */
 enum status object_obtain(struct cache *cache, const struct object_wanted *want, int *ret_fd,

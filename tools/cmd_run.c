@@ -11,30 +11,55 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
 
-/* The object of a module in a file, or of what a name in the store means: wasm is NULL then,
- * and ret_app is filled. */
-static enum status find_or_compile(const struct cli_options *o, const struct buffer *wasm,
-                                   int *ret_fd, struct stored_app *ret_app, struct error *err) {
-    struct object_wanted want = {.command = "run",
-                                 .file = o->file,
-                                 .options = &o->compile,
-                                 .wasm = wasm,
-                                 .imported = true};
-    struct cache *cache = NULL;
-    enum status status = ST_OK;
-    if (!o->no_cache || !wasm) cache = object_cache_open(o->cache_dir, "run", o->file);
-    if (wasm)
-        want.module = digest_of(wasm->bytes, wasm->size);
-    else if (cache)
-        status = stored_app_open(cache, o->file, ret_app, err);
-    else
-        status = error_set(err, ST_NOT_FOUND, "there is neither such a file nor a cache");
-    if (!wasm) want.module = ret_app->module;
+static struct object_wanted wanted(const struct cli_options *o) {
+    return (struct object_wanted){
+        .command = "run", .file = o->file, .options = &o->compile, .imported = true};
+}
+
+/* The object of what a name in the store means. */
+static enum status open_named(const struct cli_options *o, int *ret_fd,
+                              struct stored_app *ret_app, struct error *err) {
+    struct object_wanted want = wanted(o);
+    struct cache *cache = object_cache_open(o->cache_dir, "run", o->file);
+    if (!cache) return error_set(err, ST_NOT_FOUND, "there is neither such a file nor a cache");
+    enum status status = stored_app_open(cache, o->file, ret_app, err);
+    want.module = ret_app->module;
     if (status == ST_OK) status = object_obtain(cache, &want, ret_fd, err);
+    cache_close(cache);
+    return status;
+}
+
+/* The object of a module's file. One that was hashed before and has not changed since is not
+ * even read, where its object is kept. */
+static enum status open_module(const struct cli_options *o, int file, int *ret_fd,
+                               struct error *err) {
+    auto_buffer struct buffer wasm = {0};
+    struct object_wanted want = wanted(o);
+    struct stat before;
+    struct error ignored = {0};
+    enum status status = ST_NOT_FOUND;
+    struct cache *cache = o->no_cache ? NULL : object_cache_open(o->cache_dir, "run", o->file);
+    if (cache && cache_file_known(cache, file, &want.module)) {
+        status = object_find(cache, &want, ret_fd, &ignored);
+        want.looked = true;
+    }
+    if (status != ST_OK) {
+        struct digest known = want.module;
+        bool steady = cache && cache_file_steady(file, &before);
+        status = module_file_read_fd(file, o->file, &wasm, NULL, err);
+        if (status == ST_OK) {
+            want.module = digest_of(wasm.bytes, wasm.size);
+            want.looked = want.looked && digest_equal(&known, &want.module);
+            want.wasm = &wasm;
+            if (steady) cache_file_remember(cache, file, &before, &want.module);
+            status = object_obtain(cache, &want, ret_fd, err);
+        }
+    }
     cache_close(cache);
     return status;
 }
@@ -48,23 +73,27 @@ static bool is_store_name(const char *text) {
            cache_name_parse(text, name, &is_digest, &digest, NULL) == ST_OK;
 }
 
+/* Of a regular file, without reading from it. */
+static bool begins_with(int file, const void *bytes, size_t size) {
+    uint8_t start[8];
+    return size <= sizeof start && pread(file, start, size, 0) == (ssize_t)size &&
+           memcmp(start, bytes, size) == 0;
+}
+
 static enum status open_object(const struct cli_options *o, int *ret_fd,
                                struct stored_app *ret_app, struct error *err) {
-    auto_buffer struct buffer wasm = {0};
-    bool is_object = false;
-    if (is_store_name(o->file)) return find_or_compile(o, NULL, ret_fd, ret_app, err);
-    enum status status = module_file_read(o->file, &wasm, &is_object, err);
+    if (is_store_name(o->file)) return open_named(o, ret_fd, ret_app, err);
+    auto_fd int file = -1;
+    enum status status = module_file_open(o->file, &file, err);
     if (status != ST_OK) return status;
-    if (!is_object) return find_or_compile(o, &wasm, ret_fd, ret_app, err);
+    if (!begins_with(file, "\177ELF", 4)) return open_module(o, file, ret_fd, err);
     if (!o->allow_precompiled)
         return error_set(err, ST_INCOMPATIBLE,
                          "this is native code, compiled before; to run it in spite of what it "
                          "could do, say --allow-precompiled");
-    auto_fd int fd = open(o->file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return error_set_errno(err, ST_IO, "cannot open");
     struct abi_compat compat;
-    if ((status = object_file_check(fd, true, &compat, err)) != ST_OK) return status;
-    *ret_fd = steal_fd(&fd);
+    if ((status = object_file_check(file, true, &compat, err)) != ST_OK) return status;
+    *ret_fd = steal_fd(&file);
     return ST_OK;
 }
 

@@ -23,12 +23,33 @@ static bool looks_like_text(const uint8_t *bytes, size_t size) {
     return i < size && bytes[i] == '(';
 }
 
+/* the message names the file already */
+static enum status plain_error(struct error *err) {
+    return error_set(err, ST_IO, "%s", strerror(err->saved_errno));
+}
+
+enum status module_file_open(const char *path, int *ret_fd, struct error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        error_set_errno(err, ST_IO, "cannot open");
+        return plain_error(err);
+    }
+    *ret_fd = fd;
+    return ST_OK;
+}
+
 enum status module_file_read(const char *path, struct buffer *b, bool *ret_is_object,
                              struct error *err) {
+    auto_fd int fd = -1;
+    enum status status = module_file_open(path, &fd, err);
+    return status != ST_OK ? status : module_file_read_fd(fd, path, b, ret_is_object, err);
+}
+
+enum status module_file_read_fd(int fd, const char *path, struct buffer *b, bool *ret_is_object,
+                                struct error *err) {
     size_t start = b->size;
-    enum status status = file_read(AT_FDCWD, path, MODULE_FILE_MAX_BYTES, b, err);
-    /* the message names the file already */
-    if (status == ST_IO) return error_set(err, ST_IO, "%s", strerror(err->saved_errno));
+    enum status status = file_read_fd(fd, path, MODULE_FILE_MAX_BYTES, b, err);
+    if (status == ST_IO) return plain_error(err);
     if (status == ST_LIMIT)
         return error_set(err, ST_LIMIT, "larger than 1 GiB, the most a module may be");
     if (status != ST_OK) return status;

@@ -141,7 +141,7 @@ static enum status compile(struct cache *cache, const struct object_wanted *want
     if (cache && !want->options->dump_dir &&
         cache_lock_key(cache, key, show_waiting, &waiting, &lock, &ignored) == ST_OK) {
         if (waiting.shown) fputs("\r\033[K", stderr);
-        if (cache_find(cache, key, ret_fd, NULL, &ignored) == ST_OK) return ST_OK;
+        if (cache_find_again(cache, key, ret_fd, &ignored) == ST_OK) return ST_OK;
     }
     auto_buffer struct buffer read = {0};
     const struct buffer *wasm = want->wasm;
@@ -163,19 +163,37 @@ static enum status compile(struct cache *cache, const struct object_wanted *want
     return ST_OK;
 }
 
-enum status object_obtain(struct cache *cache, const struct object_wanted *want, int *ret_fd,
+static enum status key_of(const struct object_wanted *want, struct cache_key *ret_key,
                           struct error *err) {
     struct digest compiler;
     enum status status = compile_fingerprint(want->options, &compiler, err);
-    if (status != ST_OK) return status;
-    struct cache_key key = cache_key_of(&want->module, &compiler);
+    if (status == ST_OK) *ret_key = cache_key_of(&want->module, &compiler);
+    return status;
+}
+
+static enum status find(struct cache *cache, const struct object_wanted *want,
+                        const struct cache_key *key, int *ret_fd, struct error *err) {
+    if (want->options->dump_dir) return error_set(err, ST_NOT_FOUND, "compiling is wanted");
+    enum status status = cache_find(cache, key, ret_fd, NULL, err);
+    if (status == ST_OK || !want->imported || !as_by_default(want->options)) return status;
+    return find_imported(cache, want, ret_fd, err);
+}
+
+enum status object_find(struct cache *cache, const struct object_wanted *want, int *ret_fd,
+                        struct error *err) {
+    struct cache_key key;
+    enum status status = key_of(want, &key, err);
+    return status != ST_OK ? status : find(cache, want, &key, ret_fd, err);
+}
+
+enum status object_obtain(struct cache *cache, const struct object_wanted *want, int *ret_fd,
+                          struct error *err) {
+    struct cache_key key;
     struct error ignored = {0};
-    if (cache && !want->options->dump_dir) {
-        if (cache_find(cache, &key, ret_fd, NULL, &ignored) == ST_OK) return ST_OK;
-        if (want->imported && as_by_default(want->options) &&
-            find_imported(cache, want, ret_fd, &ignored) == ST_OK)
-            return ST_OK;
-    }
+    enum status status = key_of(want, &key, err);
+    if (status != ST_OK) return status;
+    if (cache && !want->looked && find(cache, want, &key, ret_fd, &ignored) == ST_OK)
+        return ST_OK;
     return compile(cache, want, &key, ret_fd, err);
 }
 
