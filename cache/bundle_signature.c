@@ -1,7 +1,7 @@
 /*
  * Signatures of a statement <-> JSON, and what they are worth here.
  *
- * Signed are these 91 bytes, so that no signature made for another purpose can be taken for one
+ * Signed are these 98 bytes, so that no signature made for another purpose can be taken for one
  * of a bundle:
  *
  *     hutch bundle signature v1\n

@@ -10,7 +10,7 @@ _hutch() {
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "run compile inspect cache help --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect cache bundle import key help --help --version" -- "$word"))
         return
     fi
     case $previous in
@@ -18,6 +18,7 @@ _hutch() {
     --env) COMPREPLY=($(compgen -e -- "$word")) && return ;;
     -O | --optimize) COMPREPLY=($(compgen -W "0 1 2 3 fast" -- "$word")) && return ;;
     --target)
+        [[ $command == bundle ]] && COMPREPLY=($(compgen -W "v2 v3 v4 v2,v3,v4 native" -- "$word")) && return
         COMPREPLY=($(compgen -W "native x86-64-v2 x86-64-v3 x86-64-v4" -- "$word"))
         return
         ;;
@@ -27,12 +28,12 @@ _hutch() {
         compopt -o nospace 2>/dev/null
         return
         ;;
-    -o | --output | --profile | --profile-out | --image) COMPREPLY=($(compgen -f -- "$word")) && return ;;
+    -o | --output | --profile | --profile-out | --image | --sign) COMPREPLY=($(compgen -f -- "$word")) && return ;;
     -j | --jobs | --timeout | --mapdir | --invoke | --argv0) return ;;
     esac
     case $command in
     help)
-        COMPREPLY=($(compgen -W "run compile inspect cache" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect cache bundle import key" -- "$word"))
         return
         ;;
     run)
@@ -67,10 +68,34 @@ _hutch() {
         fi
         return
         ;;
+    bundle)
+        case $previous in
+        --name | --level | --sequence | --expires | --arg) return ;;
+        esac
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--output -o --target --sign --name --image --env --arg \
+--level --optimize -O --jobs -j --sequence --expires --no-objects --cache-dir --json --help" -- "$word")) && return
+        ;;
+    import)
+        [[ $previous == --max-size ]] && return
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--allow-unsigned --allow-older --trust-dir --cache-dir \
+--max-size --dry-run --json --help" -- "$word")) && return
+        ;;
+    key)
+        [[ $previous == --name || $previous == --reason ]] && return
+        if [[ $word == -* ]]; then
+            COMPREPLY=($(compgen -W "--output -o --trust-dir --name --reason --cache-dir --json --help" -- "$word"))
+        elif [[ $COMP_CWORD -eq 2 ]]; then
+            COMPREPLY=($(compgen -W "generate list trust revoke" -- "$word"))
+        else
+            COMPREPLY=($(compgen -f -X '!*.pub' -- "$word") $(compgen -d -S / -- "$word"))
+        fi
+        return
+        ;;
     *) return ;;
     esac
     local pattern='!*.wasm'
-    [[ $command == inspect ]] && pattern='!*.hutch'
+    [[ $command == inspect ]] && pattern='!*.@(hutch|tar)'
+    [[ $command == import ]] && pattern='!*.tar'
     [[ $command == run && " ${COMP_WORDS[*]} " == *" --allow-precompiled "* ]] && pattern='!*.hutch'
     COMPREPLY=($(compgen -f -X "$pattern" -- "$word") $(compgen -d -S / -- "$word"))
     compopt -o nospace 2>/dev/null
