@@ -94,10 +94,11 @@ _hutch() {
     *) return ;;
     esac
     local pattern='!*.wasm'
-    [[ $command == inspect ]] && pattern='!*.@(hutch|tar)'
+    [[ $command == inspect ]] && pattern='!*.hutch'
     [[ $command == import ]] && pattern='!*.tar'
     [[ $command == run && " ${COMP_WORDS[*]} " == *" --allow-precompiled "* ]] && pattern='!*.hutch'
     COMPREPLY=($(compgen -f -X "$pattern" -- "$word") $(compgen -d -S / -- "$word"))
+    [[ $command == inspect ]] && COMPREPLY+=($(compgen -f -X '!*.tar' -- "$word"))
     compopt -o nospace 2>/dev/null
 }
 
