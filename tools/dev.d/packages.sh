@@ -3,7 +3,7 @@
 
 # LLVM 22 comes from Debian 12's security updates, which its default sources include.
 packages_build="gcc libc6-dev meson ninja-build pkg-config llvm-22-dev libelf-dev libzstd-dev
-    libssl-dev libarchive-dev libjansson-dev liblmdb-dev libevent-dev libseccomp-dev python3 zstd"
+    libssl-dev libarchive-dev libjansson-dev liblmdb-dev libevent-dev libhttp-parser-dev libseccomp-dev python3 zstd"
 packages_wasm="clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32"
 packages_test="$packages_wasm wabt php-cli ruby sqlite3 binutils elfutils gdb skopeo
     docker-registry openssl"

@@ -1,0 +1,191 @@
+/*
+ * The apps that the front serves: kits from the broker to sites and the pool's apps. A new set
+ * replaces the old one all at once; an app that is the same in both is not touched, one that is
+ * gone or changed finishes what it has begun.
+ */
+#include "serve/front.h"
+
+#include "serve/pool.h"
+
+void front_take_kit(struct front *front, struct link_message *message) {
+    struct error err = {0};
+    struct serve_kit kit;
+    if (kit_receive(message, &kit, &err) != ST_OK) {
+        front_log_event(front, err.message);
+        return;
+    }
+    struct serve_kit *more =
+        realloc(front->kits, (front->kit_count + (size_t)1) * sizeof *more);
+    if (!more) {
+        serve_kit_finish(&kit);
+        front_log_event(front, "out of memory: an app is missing");
+        return;
+    }
+    front->kits = more;
+    front->kits[front->kit_count++] = kit;
+}
+
+static struct site_counts *counts_of(struct front *front, const char *name) {
+    for (struct site_counts *c = front->counts; c; c = c->next)
+        if (strcmp(c->name, name) == 0) return c;
+    struct site_counts *c = calloc(1, sizeof *c);
+    if (c && !(c->name = strdup(name))) {
+        free(c);
+        return NULL;
+    }
+    if (c) {
+        c->next = front->counts;
+        front->counts = c;
+    }
+    return c;
+}
+
+static struct site *find(struct front *front, const char *name) {
+    for (struct site *s = front->sites; s; s = s->next)
+        if (!s->removed && strcmp(s->app->name, name) == 0) return s;
+    return NULL;
+}
+
+static void free_if_over(struct site *site) {
+    if (!site->removed || !site->drained || site->exchanges) return;
+    struct site **link = &site->front->sites;
+    while (*link != site) link = &(*link)->next;
+    *link = site->next;
+    serve_kit_finish(&site->kit);
+    free(site);
+}
+
+void site_release(struct front *front, struct site *site) {
+    (void)front;
+    site->exchanges--;
+    free_if_over(site);
+}
+
+static void on_drained(void *context) {
+    struct site *site = context;
+    site->drained = true;
+    free_if_over(site);
+}
+
+/* What the pool has used for tenants of the app beyond their requests. */
+static void take_overhead(struct site *site) {
+    struct pool_app_numbers numbers;
+    if (!site->pool) return;
+    pool_app_numbers(site->pool, &numbers);
+    site->counts->overhead_ns += numbers.overhead_cpu_ns - site->overhead_seen_ns;
+    site->overhead_seen_ns = numbers.overhead_cpu_ns;
+}
+
+static void remove_site(struct site *site) {
+    struct pool_app *pool = site->pool;
+    take_overhead(site);
+    site->removed = true;
+    site->pool = NULL;
+    pool_app_remove(pool, on_drained, site); /* may call back at once */
+}
+
+static enum status add_site(struct front *front, struct serve_kit *kit, struct error *err) {
+    static const enum pool_interface interfaces[] = {
+        [APP_CGI] = POOL_CGI, [APP_FASTCGI] = POOL_FASTCGI, [APP_HTTP] = POOL_HTTP};
+    static const enum pool_reuse reuses[] = {
+        [APP_FRESH] = POOL_FRESH, [APP_RESET] = POOL_RESET, [APP_KEEP] = POOL_KEEP};
+    const struct app *app = kit->app;
+    const struct app_limits *l = &app->limits;
+    struct site *site = calloc(1, sizeof *site);
+    struct site_counts *counts = site ? counts_of(front, app->name) : NULL;
+    if (!counts) {
+        free(site);
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    }
+    struct pool_app_config config = {
+        .name = app->name,
+        .interface = interfaces[app->interface],
+        .reuse = reuses[app->reuse],
+        .object_fd = kit->object_fd,
+        .snapshot_fd = kit->snapshot_fd,
+        .argc = kit->argc,
+        .argv = kit->argv,
+        .envc = kit->envc,
+        .env = kit->env,
+        .dir_count = kit->dir_count,
+        .dirs = kit->dirs,
+        .limits = {.memory_bytes = l->memory_bytes,
+                   .cpu_ns = l->cpu_ns,
+                   .wall_ns = l->wall_ns,
+                   .start_ns = l->start_ns,
+                   .queue_ns = l->queue_ns,
+                   .log_bytes = l->output_bytes},
+        .max_instances = l->instances,
+        .max_queue = l->queue,
+        .reuse_requests = app->reuse_requests,
+        .idle_ns = app->hibernate.idle_ns,
+        .context = site,
+    };
+    enum status status = pool_app_add(front->pool, &config, &site->pool, err);
+    if (status != ST_OK) {
+        free(site);
+        return status;
+    }
+    site->front = front;
+    site->kit = *kit;
+    site->app = site->kit.app;
+    site->counts = counts;
+    site->next = front->sites;
+    front->sites = site;
+    *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1};
+    return ST_OK;
+}
+
+void front_apply_kits(struct front *front) {
+    struct serve_kit *kits = steal(front->kits);
+    uint32_t count = front->kit_count;
+    front->kit_count = 0;
+    /* Which of the sites there are now stay. */
+    struct site *old = front->sites;
+    for (struct site *s = old, *next; s; s = next) {
+        next = s->next;
+        if (s->removed) continue;
+        bool stays = false;
+        for (uint32_t i = 0; i < count && !stays; i++)
+            stays = kits[i].app && kit_equal(&s->kit, &kits[i]);
+        if (!stays) remove_site(s);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct error err = {0};
+        if (!find(front, kits[i].app->name) && add_site(front, &kits[i], &err) != ST_OK) {
+            error_wrap(&err, "%s: cannot be served", kits[i].app->name);
+            front_log_event(front, err.message);
+        }
+        serve_kit_finish(&kits[i]);
+    }
+    free(kits);
+    front->generations++;
+    front->ready = true;
+}
+
+void front_count_overhead(struct front *front) {
+    for (struct site *s = front->sites; s; s = s->next) take_overhead(s);
+    for (struct site_counts *c = front->counts; c; c = c->next) {
+        uint64_t more = c->overhead_ns - c->overhead_recorded_ns;
+        if (!more) continue;
+        c->overhead_recorded_ns = c->overhead_ns;
+        struct usage_record r = {
+            .type = USAGE_OVERHEAD, .began_unix_ns = clock_wall_ns(), .cpu_ns = more};
+        usage_append(front->usage, c->name, &c->usage, &r);
+    }
+}
+
+void front_free_apps(struct front *front) {
+    for (struct site *s = front->sites, *next; s; s = next) {
+        next = s->next;
+        serve_kit_finish(&s->kit);
+        free(s);
+    }
+    for (struct site_counts *c = front->counts, *next; c; c = next) {
+        next = c->next;
+        free(c->name);
+        free(c);
+    }
+    for (uint32_t i = 0; i < front->kit_count; i++) serve_kit_finish(&front->kits[i]);
+    free(front->kits);
+}

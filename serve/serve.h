@@ -1,0 +1,61 @@
+/*
+ * serve: the server. Requests over HTTP/1.1 and FastCGI go to apps, each in tenant processes of
+ * its own; docs/serve.md is the operator's page.
+ *
+ *   supervisor.c   holds the listening sockets, starts the others and starts them again
+ *   broker.c       reads apps, opens what they name, hands descriptors to the front (kit.c)
+ *   front.c        everything that touches a request (front.h)
+ *   pool*.c        tenants (pool.h)            app*.c  app.yaml (app.h)
+ *
+ * Ownership: options are borrowed until serve_run returns. Threads: none.
+ *
+ *     struct serve_options options = serve_defaults();
+ *     options.sources = paths, options.source_count = n, options.make_kit = make;
+ *     return serve_run(&options, &err);
+ */
+#ifndef HUTCH_SERVE_SERVE_H
+#define HUTCH_SERVE_SERVE_H
+
+#include "loader/tenant_config.h"
+#include "serve/app.h"
+
+/* What an app needs to run: made by the broker, handed to the pool. Owns its descriptors and
+ * strings. */
+struct serve_kit {
+    struct app *app;
+    int object_fd, snapshot_fd; /* -1: none */
+    uint32_t argc, envc, dir_count;
+    const char **argv, **env;
+    struct tenant_dir *dirs;
+    struct arena arena; /* strings and arrays */
+};
+void serve_kit_finish(struct serve_kit *kit); /* frees the app, too */
+
+struct serve_options {
+    const char *const *sources; /* app.yaml files, directories of them, names in the store */
+    uint32_t source_count;
+    const char *const *listen, *const *fastcgi_listen, *const *admin_listen;
+    uint32_t listen_count, fastcgi_count, admin_count;
+    const char *state_dir;        /* for records; NULL: none are kept */
+    const char *access_log, *log; /* "-": standard output, standard error; "off" */
+    const char *tenant_program;   /* path of hutch-tenant */
+    uint32_t spares, max_tenants; /* of the pool */
+    uint32_t max_connections;
+    uint64_t head_bytes, line_bytes;              /* of a request */
+    uint64_t head_ns, body_ns, write_ns, idle_ns; /* timeouts of clients */
+    uint64_t drain_ns; /* how long the requests under way get at the end */
+    /*
+     * Fills a kit for kit->app, in the broker's process: descriptors, arguments, environment.
+     * For what needs more than this folder may use (the compiler).
+     */
+    enum status (*make_kit)(void *context, struct serve_kit *kit, struct error *err);
+    /* The app of a source that is no file. */
+    enum status (*read_name)(void *context, const char *name, struct app **ret_app,
+                             struct error *err);
+    void *context;
+};
+struct serve_options serve_defaults(void);
+/* Serves until it is told to end. ST_OK: it has drained. */
+enum status serve_run(const struct serve_options *options, struct error *err) must_check;
+
+#endif
