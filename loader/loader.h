@@ -4,6 +4,7 @@
  *
  *   object_read.c   bytes -> struct abi_object, every field checked (docs/object-format.md)
  *   object_decode.c its metadata sections; object_verify.c its content digest
+ *   snapshot_seal.c the digest of a snapshot file
  *   object_map.c    struct abi_object -> shared read-only mappings at a fixed or any address
  *
  * Ownership: a struct loaded owns its descriptor, its mappings and the decoded object.
@@ -44,6 +45,11 @@ enum status object_sections(const uint8_t *bytes, uint64_t size_bytes,
  */
 enum status object_verify_digest(const uint8_t *bytes, uint64_t size_bytes,
                                  struct error *err) must_check;
+
+/* Fills in, and checks, the digest of a snapshot file. Take time in proportion to the file.
+ * ST_DAMAGED. */
+enum status snapshot_seal(int fd, struct error *err) must_check;
+enum status snapshot_verify_digest(int fd, struct error *err) must_check;
 
 struct loaded {
     struct code code; /* text and bias hold after loader_map */

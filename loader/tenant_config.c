@@ -45,6 +45,11 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
                                (config->dirs[i].image ? DIR_IMAGE : 0u));
         put_string(&b, config->dirs[i].guest);
     }
+    buffer_put_u32(&b, config->requests.socket);
+    buffer_put_u32(&b, (uint32_t)config->requests.listen_fd);
+    buffer_put_u32(&b, (uint32_t)config->requests.control_fd);
+    buffer_put_u32(&b, (uint32_t)config->requests.snapshot_fd);
+    buffer_put_u32(&b, config->requests.prefault);
     enum status status = buffer_status(&b, err);
     if (status != ST_OK) return status;
     auto_fd int fd = memfd_create("hutch-config", MFD_ALLOW_SEALING); /* inherited */
@@ -124,6 +129,11 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     }
     c->dirs = dirs;
     c->dir_count = count;
+    c->requests.socket = reader_u32(r);
+    c->requests.listen_fd = (int)reader_u32(r);
+    c->requests.control_fd = (int)reader_u32(r);
+    c->requests.snapshot_fd = (int)reader_u32(r);
+    c->requests.prefault = reader_u32(r) != 0;
     if (reader_left(r)) r->failed = true;
 }
 
@@ -148,4 +158,24 @@ enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config
     if (r.failed) return error_set(err, ST_DAMAGED, "the configuration is damaged");
     *ret_config = config;
     return ST_OK;
+}
+
+/* ---- what a snapshot is bound to --------------------------------------------------------- */
+
+static void put_line(struct buffer *b, const char *what, const char *text) {
+    buffer_printf(b, "%s ", what);
+    for (; *text; text++) {
+        if (*text == '\n' || *text == '\\')
+            buffer_printf(b, *text == '\n' ? "\\n" : "\\\\");
+        else
+            buffer_put_u8(b, (uint8_t)*text);
+    }
+    buffer_put_u8(b, '\n');
+}
+
+void tenant_config_text(const struct tenant_config *c, struct buffer *b) {
+    for (uint32_t i = 0; i < c->argc; i++) put_line(b, "argument", c->argv[i]);
+    for (uint32_t i = 0; i < c->envc; i++) put_line(b, "environment", c->env[i]);
+    buffer_printf(b, "request socket %u\n", c->requests.socket);
+    buffer_put_u8(b, 0);
 }

@@ -5,7 +5,8 @@
  *
  *     u64 magic, u32 object fd, u32 profile fd, u64 max memory, u64 max stack, u64 timeout in
  * ns, str name, u32 has invoke, str invoke, u32 argc, str argv..., u32 envc, str env..., u32
- * preopens, { u32 fd, u32 flags, str guest path }...; flags: 1 read-only, 2 a file image
+ * preopens, { u32 fd, u32 flags, str guest path }...; flags: 1 read-only, 2 a file image; u32
+ * request socket, u32 listen fd, u32 control fd, u32 snapshot fd, u32 prefault
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
@@ -20,6 +21,17 @@ struct tenant_dir {
     bool read_only, image;
 };
 
+/* Where a program gets requests from (runtime.h, wasi_config.next_request), and goes on from.
+ */
+#define TENANT_NO_REQUESTS UINT32_MAX
+struct tenant_requests {
+    uint32_t socket; /* the guest's descriptor: 0 or 3; TENANT_NO_REQUESTS: it has none */
+    int listen_fd;   /* a listening socket: each connection is a request; or -1 */
+    int control_fd;  /* requests come over this socket (tools/tenant_requests.h); or -1 */
+    int snapshot_fd; /* to be resumed; or -1 */
+    bool prefault;   /* what the snapshot's first request touched is made present first */
+};
+
 struct tenant_config {
     int object_fd;
     int profile_fd; /* where to leave the profile, opened for reading and writing; or -1 */
@@ -30,6 +42,7 @@ struct tenant_config {
     uint32_t argc, envc, dir_count;
     const char *const *argv, *const *env;
     const struct tenant_dir *dirs;
+    struct tenant_requests requests;
 };
 
 /* Into a sealed memory file that is inherited by exec. */
@@ -39,5 +52,8 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
  */
 enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config *ret_config,
                                struct error *err) must_check;
+/* What a snapshot is bound to, a line each (runtime.h): arguments, environment, the request
+ * socket. */
+void tenant_config_text(const struct tenant_config *config, struct buffer *b);
 
 #endif

@@ -363,6 +363,7 @@ enum status wasi_state_restore(struct wasi *wasi, const void *record, size_t siz
  * resumes says it again, and a line that differs is the reason for refusing. A snapshot holds
  * addresses of code: it is to be trusted as much as the object it belongs to.
  */
+#define SNAPSHOT_DIGEST_OFFSET 32u /* in the file: of the whole, with these 32 bytes zero */
 struct snapshot;
 struct snapshot_facts {
     struct digest module, object; /* of the Wasm bytes; the object's content digest */

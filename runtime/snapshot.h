@@ -18,8 +18,7 @@
 #define SNAPSHOT_MAGIC "HUTCHSNP"
 #define SNAPSHOT_VERSION 1u
 #define SNAPSHOT_HEADER_BYTES 256u
-#define SNAPSHOT_DIGEST_OFFSET 32u /* of the whole file, with these 32 bytes zero */
-#define SNAPSHOT_CRC_OFFSET 64u    /* of the header and tables, with these 4 bytes zero */
+#define SNAPSHOT_CRC_OFFSET 64u /* of the header and tables, with these 4 bytes zero */
 #define SNAPSHOT_MAX_RUNS 4096u
 #define SNAPSHOT_MAX_RANGES 65536u
 #define SNAPSHOT_MAX_TABLE_BYTES (UINT32_C(16) << 20)

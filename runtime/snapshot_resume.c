@@ -49,9 +49,9 @@ enum status snapshot_check(const struct snapshot *s, const struct code *code,
             "the snapshot was made under ABI fingerprint %016llx, this program has "
             "%016llx: make it again",
             (unsigned long long)h->abi_fingerprint, (unsigned long long)abi_fingerprint());
-    if (!digest_equal(&h->module, &o->compat.module))
+    if (memcmp(&h->module, &o->compat.module, sizeof h->module) != 0)
         return error_set(err, ST_INCOMPATIBLE, "the snapshot is of another module");
-    if (!digest_equal(&h->object, &o->compat.content))
+    if (memcmp(&h->object, &o->compat.content, sizeof h->object) != 0)
         return error_set(err, ST_INCOMPATIBLE,
                          "the snapshot was made with another code object of this module");
     struct abi_layout layout;

@@ -7,6 +7,7 @@
  *   help.c           what --help prints
  *   cmd_compile.c    hutch compile
  *   cmd_run.c        hutch run: finds or makes the object, then becomes hutch-tenant
+ *   cmd_snapshot.c   hutch snapshot: makes, lists and shows snapshots
  *   cmd_inspect.c    hutch inspect
  *   cmd_image.c      hutch image: makes and reads file images
  *   cmd_profile.c    hutch profile, and the profiles that run and compile take
@@ -31,7 +32,8 @@
 /* ---- options.c ---- */
 enum cli_command {
     CLI_RUN = 'R',
-    CLI_COMPILE = 'C'
+    CLI_COMPILE = 'C',
+    CLI_SNAPSHOT = 'S', /* snapshot create */
 };
 
 struct cli_dir {
@@ -44,6 +46,11 @@ struct cli_options {
     struct compile_options compile;
     const char *output;
     const char *profile, *profile_out;
+    const char *listen, *snapshot; /* where requests come from; what to go on from */
+    bool fastcgi, no_prefault;
+    const char *name;      /* what a snapshot is called in the store */
+    const char **requests; /* files of warm-up requests */
+    uint32_t request_count;
     struct buffer profile_bytes; /* what compile.profile borrows */
     const char *argv0, *invoke;
     struct cli_dir *dirs;
@@ -103,6 +110,29 @@ enum status module_file_read_fd(int fd, const char *path, struct buffer *b, bool
  * status where it cannot. */
 int cli_become(const char *program, int argc, char **argv);
 
+/* ---- listen.c ---- */
+/* "127.0.0.1:8080", "8080", "unix:PATH". */
+enum status cli_listen(const char *text, int *ret_fd, struct error *err) must_check;
+
+/* ---- cmd_run.c: what a command line gives a tenant ---- */
+struct stored_app;
+struct tenant_config;
+/* Finds or compiles, and opens, everything that the options name. The strings lie in the arena
+ * and in ret_app, which the caller closes in any case. */
+enum status cli_tenant_config(struct cli_options *options, struct arena *arena,
+                              struct stored_app *ret_app, struct tenant_config *ret_config,
+                              struct error *err) must_check;
+/* Becomes hutch-tenant, with the descriptors of config and no others; returns where it cannot.
+ */
+enum status cli_become_tenant(const struct tenant_config *config, struct arena *arena,
+                              struct error *err) must_check;
+
+/* ---- stored_snapshot.c ---- */
+/* Opens and checks the snapshot that options name, a file or a name of the store; and where
+ * they name no module, the object that it belongs to. */
+enum status cli_open_snapshot(const struct cli_options *options, int *ret_fd,
+                              int *ret_object_fd, struct error *err) must_check;
+
 /* ---- compile_child.c ---- */
 /* Path of a program that belongs to hutch: beside this one, or in the libexec directory. */
 enum status cli_find_program(const char *name, char *ret_path, size_t size,
@@ -157,6 +187,7 @@ int cmd_run(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
 int cmd_image(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
 int cmd_cache(int argc, char **argv);
 
 #endif

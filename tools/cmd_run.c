@@ -203,8 +203,8 @@ static enum status inherit(int fd, struct error *err) {
     return ST_OK;
 }
 
-static enum status become_tenant(const struct tenant_config *config, struct arena *arena,
-                                 struct error *err) {
+enum status cli_become_tenant(const struct tenant_config *config, struct arena *arena,
+                              struct error *err) {
     char path[4096];
     enum status status = cli_find_program("hutch-tenant", path, sizeof path, err);
     if (status != ST_OK) return status;
@@ -218,6 +218,10 @@ static enum status become_tenant(const struct tenant_config *config, struct aren
         return status;
     for (uint32_t i = 0; i < config->dir_count; i++)
         if ((status = inherit(config->dirs[i].fd, err)) != ST_OK) return status;
+    const int others[] = {config->requests.listen_fd, config->requests.control_fd,
+                          config->requests.snapshot_fd};
+    for (size_t i = 0; i < countof(others); i++)
+        if (others[i] >= 0 && (status = inherit(others[i], err)) != ST_OK) return status;
     char program[] = "hutch-tenant", number[16];
     snprintf(number, sizeof number, "%d", config_fd);
     auto_free char *name = strdup(config->name); /* for ps(1) */
@@ -229,11 +233,11 @@ static enum status become_tenant(const struct tenant_config *config, struct aren
     return error_set_errno(err, ST_IO, "cannot run %s", path);
 }
 
-static enum status run(struct cli_options *o, struct error *err) {
-    auto_arena struct arena arena = {0};
-    struct stored_app app = {0}; /* lives until this process becomes another */
-    const char **env = arena_array(&arena, o->env_count, sizeof *env);
-    struct tenant_dir *dirs = arena_array(&arena, o->dir_count, sizeof *dirs);
+enum status cli_tenant_config(struct cli_options *o, struct arena *arena,
+                              struct stored_app *ret_app, struct tenant_config *ret_config,
+                              struct error *err) {
+    const char **env = arena_array(arena, o->env_count, sizeof *env);
+    struct tenant_dir *dirs = arena_array(arena, o->dir_count, sizeof *dirs);
     if (!env || !dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
     struct tenant_config config = {
         .object_fd = -1,
@@ -246,16 +250,36 @@ static enum status run(struct cli_options *o, struct error *err) {
         .env = env,
         .dirs = dirs,
         .dir_count = o->dir_count,
+        .requests = {.socket = o->fastcgi ? 0 : 3,
+                     .listen_fd = -1,
+                     .control_fd = -1,
+                     .snapshot_fd = -1,
+                     .prefault = !o->no_prefault},
     };
     enum status status;
-    if ((status = resolve_env(o, &arena, env, &config.envc, err)) != ST_OK) return status;
+    if ((status = resolve_env(o, arena, env, &config.envc, err)) != ST_OK) return status;
     if ((status = open_dirs(o, dirs, err)) != ST_OK) return status;
     if ((status = cli_profile_load(o, err)) != ST_OK) return status;
-    status = open_object(o, &config.object_fd, &app, err);
-    if (status == ST_OK) status = add_app(o, &app, &arena, &config, err);
+    if (o->snapshot)
+        status = cli_open_snapshot(o, &config.requests.snapshot_fd, &config.object_fd, err);
+    if (status == ST_OK && o->file) status = open_object(o, &config.object_fd, ret_app, err);
+    if (status == ST_OK && o->file) status = add_app(o, ret_app, arena, &config, err);
     if (status == ST_OK && o->profile_out)
         status = cli_profile_open_output(o->profile_out, &config.profile_fd, err);
-    if (status == ST_OK) status = become_tenant(&config, &arena, err);
+    if (!o->file) config.name = o->snapshot; /* the rest is as it was then: argc is 0 */
+    if (status == ST_OK) *ret_config = config;
+    return status;
+}
+
+static enum status run(struct cli_options *o, struct error *err) {
+    auto_arena struct arena arena = {0};
+    struct stored_app app = {0}; /* lives until this process becomes another */
+    struct tenant_config config;
+    enum status status = cli_tenant_config(o, &arena, &app, &config, err);
+    if (status == ST_OK && o->listen)
+        status = cli_listen(o->listen, &config.requests.listen_fd, err);
+    if (status == ST_OK && !o->listen) config.requests.socket = TENANT_NO_REQUESTS;
+    if (status == ST_OK) status = cli_become_tenant(&config, &arena, err);
     stored_app_close(&app); /* it failed */
     return status;
 }

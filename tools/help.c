@@ -15,6 +15,7 @@ static const char overview[] =
     "  inspect   show what a code object holds\n"
     "  profile   add up and show profiles\n"
     "  image     make, list or check a read-only image of a directory's files\n"
+    "  snapshot  freeze a program where it waits for a request, to go on from there\n"
     "  bundle    put modules and their code objects into one signed file\n"
     "  import    take a bundle into the cache\n"
     "  cache     show what is kept, give it names, pin it, check it, make room\n"
@@ -125,6 +126,29 @@ static const struct help helps[] = {
      "\n"
      "Exit status: 0 done, 1 where a file is not sound, 2 a mistake on the command line.\n",
      'I'},
+    {"snapshot",
+     "Usage: hutch snapshot create [OPTIONS] FILE [ARGS...]\n"
+     "       hutch snapshot list\n"
+     "       hutch snapshot inspect [--json] NAME|FILE...\n"
+     "       hutch snapshot rm NAME...\n"
+     "\n"
+     "create runs a program until it waits for a request on its request socket (descriptor 3, "
+     "or "
+     "0\n"
+     "with --fastcgi), sends it the warm-up requests, and writes it out as it stands. hutch "
+     "run\n"
+     "--snapshot goes on from there, in any number of processes. list and rm are about the "
+     "store;\n"
+     "inspect checks a snapshot and shows what it is bound to.\n",
+     "  hutch snapshot create --name shop --image lib.erofs::/usr app.wasm serve.py\n"
+     "  hutch snapshot create -o shop.snap --request get.txt app.wasm\n"
+     "  hutch run --snapshot shop --listen 127.0.0.1:8080\n",
+     "A snapshot is as good as its code object, images, arguments and environment: where one "
+     "of\n"
+     "them differs it is refused. It holds what the program has in memory, secrets too.\n"
+     "\n"
+     "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n",
+     'S'},
     {"image",
      "Usage: hutch image create [--mtime TIME] -o FILE DIR\n"
      "       hutch image list FILE\n"

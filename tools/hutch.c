@@ -16,7 +16,7 @@ static const struct {
 } commands[] = {
     {"run", cmd_run, NULL},           {"compile", cmd_compile, NULL},
     {"inspect", cmd_inspect, NULL},   {"profile", cmd_profile, NULL},
-    {"image", cmd_image, NULL},       {"cache", cmd_cache, NULL},
+    {"image", cmd_image, NULL},       {"snapshot", cmd_snapshot, NULL},       {"cache", cmd_cache, NULL},
     {"bundle", NULL, "hutch-bundle"}, {"import", NULL, "hutch-bundle"},
     {"key", NULL, "hutch-bundle"},    {"app", NULL, "hutch-app"},
 };

@@ -7,6 +7,7 @@
 #include "loader/loader.h"
 #include "tools/invoke.h"
 #include "tools/report.h"
+#include "tools/tenant_requests.h"
 #include "loader/tenant_config.h"
 
 #include <ctype.h>
@@ -20,7 +21,9 @@ struct tenant {
     struct loaded *loaded;
     struct wasi *wasi;
     struct instance *instance;
-    bool counts; /* there is a profile to be written at the end */
+    struct requests requests;
+    struct snapshot *snapshot; /* to go on from; or NULL */
+    bool counts;               /* there is a profile to be written at the end */
 };
 
 /* "a, b, c" of the functions an object exports, as many as fit. */
@@ -57,6 +60,22 @@ static enum status load(struct tenant *t, struct error *err) {
     return runtime_add_code(&t->loaded->code, err);
 }
 
+/* A snapshot that does not fit costs time and nothing else where the program can be started
+ * instead: where it was given with its arguments, and nothing of the snapshot is in place yet.
+ */
+static bool may_start_instead(const struct tenant *t) {
+    struct snapshot_facts facts = {0};
+    if (t->snapshot) snapshot_describe(t->snapshot, &facts);
+    return t->config.argc > 0 && facts.files_bytes == 0;
+}
+
+static void refuse_snapshot(struct tenant *t, struct error *err) {
+    error_wrap(err, "the snapshot is not used");
+    cli_note("run", t->config.name, err);
+    snapshot_close(t->snapshot);
+    t->snapshot = NULL;
+}
+
 static enum status link_program(struct tenant *t, struct error *err) {
     const struct tenant_config *c = &t->config;
     struct wasi_preopen *preopens = calloc((size_t)c->dir_count + 1, sizeof *preopens);
@@ -74,12 +93,45 @@ static enum status link_program(struct tenant *t, struct error *err) {
         .preopen_count = c->dir_count,
         .preopens = preopens,
         .stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
+        .request_ready_fd = c->requests.listen_fd,
     };
+    if (c->requests.socket != TENANT_NO_REQUESTS) {
+        wasi.next_request = requests_next;
+        wasi.next_request_context = &t->requests;
+        wasi.request_socket = c->requests.socket;
+    }
     enum status status = wasi_create(&wasi, &t->wasi, err);
     free(preopens);
     if (status != ST_OK) return status;
     struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
-    return instance_create(&t->loaded->code, &limits, wasi_resolve, t->wasi, &t->instance, err);
+    if (t->snapshot) {
+        status = snapshot_resume(t->snapshot, &t->loaded->code, &limits, wasi_resolve, t->wasi,
+                                 t->wasi, &t->instance, err);
+        if (status != ST_OK && !may_start_instead(t)) return status;
+        if (status != ST_OK) refuse_snapshot(t, err);
+    }
+    if (!t->snapshot)
+        status = instance_create(&t->loaded->code, &limits, wasi_resolve, t->wasi, &t->instance,
+                                 err);
+    t->requests = (struct requests){
+        .config = c, .instance = t->instance, .wasi = t->wasi, .snapshot = t->snapshot};
+    return status;
+}
+
+/* Opens the snapshot, and checks that it is of this object and configuration. */
+static enum status open_snapshot(struct tenant *t, struct error *err) {
+    const struct tenant_config *c = &t->config;
+    auto_buffer struct buffer text = {0};
+    tenant_config_text(c, &text);
+    enum status status = snapshot_open(c->requests.snapshot_fd, &t->snapshot, err);
+    if (status != ST_OK) t->snapshot = NULL;
+    if (status == ST_OK) status = buffer_status(&text, err);
+    if (status == ST_OK)
+        status = snapshot_check(t->snapshot, &t->loaded->code,
+                                c->argc ? (const char *)text.bytes : NULL, err);
+    if (status == ST_OK || !c->argc) return status;
+    refuse_snapshot(t, err);
+    return ST_OK;
 }
 
 /* What a call came to, as an exit status; -1 where it returned and things go on. */
@@ -186,11 +238,31 @@ static enum status write_profile(const struct tenant *t, bool try_only, struct e
     return ST_OK;
 }
 
+static enum status go_on(struct tenant *t, int *ret_exit, struct error *err) {
+    const struct tenant_config *c = &t->config;
+    static struct trap_report report;
+    enum status status = ST_OK;
+    if (c->timeout_ns) status = runtime_set_timeout(c->timeout_ns, err);
+    if (status != ST_OK) return status;
+    if (c->requests.prefault) snapshot_prefault(t->snapshot);
+    t->requests.running = true;
+    *ret_exit = outcome(t, instance_continue(t->instance, &report), &report);
+    if (*ret_exit < 0) *ret_exit = EXIT_DONE;
+    return ST_OK;
+}
+
 static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
     const struct tenant_config *c = &t->config;
     enum status status;
-    if ((status = load(t, err)) != ST_OK || (status = link_program(t, err)) != ST_OK)
+    if ((status = load(t, err)) != ST_OK) return status;
+    if (c->requests.control_fd >= 0) {
+        struct error ignored = {0};
+        (void)!snapshot_prepare(&ignored); /* where it cannot, snapshot_record says so */
+    }
+    if (c->requests.snapshot_fd >= 0 && (status = open_snapshot(t, err)) != ST_OK)
         return status;
+    if ((status = link_program(t, err)) != ST_OK) return status;
+    if (t->snapshot) return go_on(t, ret_exit, err);
 
     if (c->profile_fd >= 0 && (status = write_profile(t, true, err)) != ST_OK)
         return error_wrap(err, "--profile-out");
@@ -233,6 +305,7 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
         }
     }
     *ret_exit = EXIT_DONE;
+    t->requests.running = !c->invoke;
     return entry ? call(t, entry, ret_exit, err) : ST_OK;
 }
 

@@ -212,6 +212,12 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
         status = cli_parse_duration(argument, &o->timeout_ns, err);
         return status == ST_OK ? ST_OK : error_wrap(err, "--timeout");
     case OPTION_PRECOMP: o->allow_precompiled = true; return ST_OK;
+    case OPTION_LISTEN: o->listen = argument; return ST_OK;
+    case OPTION_FASTCGI: o->fastcgi = true; return ST_OK;
+    case OPTION_SNAPSHOT: o->snapshot = argument; return ST_OK;
+    case OPTION_NOPREFAULT: o->no_prefault = true; return ST_OK;
+    case OPTION_NAME: o->name = argument; return ST_OK;
+    case OPTION_REQUEST: o->requests[o->request_count++] = argument; return ST_OK;
     case OPTION_OUTPUT: o->output = argument; return ST_OK;
     case OPTION_OPTIMIZE: return cli_parse_level(argument, &o->compile.level, err);
     case OPTION_TARGET: return set_target(o, argument, err);
@@ -287,7 +293,8 @@ enum status cli_options_parse(enum cli_command command, int argc, char **argv,
     o->dirs = calloc((size_t)argc, sizeof *o->dirs);
     o->env = calloc((size_t)argc, sizeof *o->env);
     o->arguments = calloc((size_t)argc, sizeof *o->arguments);
-    if (!o->dirs || !o->env || !o->arguments)
+    o->requests = calloc((size_t)argc, sizeof *o->requests);
+    if (!o->dirs || !o->env || !o->requests || !o->arguments)
         return error_set(err, ST_NO_MEMORY, "out of memory");
     bool options_end = false, dashes_seen = false;
     for (int i = 1; i < argc; i++) {
@@ -298,15 +305,22 @@ enum status cli_options_parse(enum cli_command command, int argc, char **argv,
             if (status != ST_OK) return status;
         } else if (!o->file) {
             o->file = argv[i];
-            if (command == CLI_RUN) options_end = true;
+            if (command != CLI_COMPILE) options_end = true;
         } else {
             o->arguments[o->argument_count++] = argv[i];
         }
     }
-    if (!o->file && !o->help) return error_set(err, ST_USAGE, "no module given");
+    if (!o->file && !o->help && !o->snapshot)
+        return error_set(err, ST_USAGE, "no module given");
     if (o->profile && o->compile.profile_generate)
         return error_set(err, ST_USAGE, "--profile and %s: one at a time",
                          o->profile_out ? "--profile-out" : "--profile-generate");
+    if (o->snapshot && !o->listen && !o->help)
+        return error_set(err, ST_USAGE,
+                         "--snapshot: the program waits for a request: say where "
+                         "from, with --listen");
+    if (o->invoke && o->listen)
+        return error_set(err, ST_USAGE, "--invoke and --listen: one at a time");
     return ST_OK;
 }
 
@@ -318,6 +332,7 @@ void cli_options_finish(struct cli_options *options) {
     buffer_finish(&options->profile_bytes);
     free(options->dirs);
     free(options->env);
+    free(options->requests);
     free(options->arguments);
     *options = (struct cli_options){0};
 }

@@ -189,7 +189,7 @@ def version_and_help():
     for flag in ("--help", "-h"):
         check(run(flag).out == overview.out, f"help by {flag}")
     expect(run(), 2, out=overview.out)
-    for command in ("run", "compile", "inspect", "bundle", "import", "key"):
+    for command in ("run", "compile", "inspect", "snapshot", "bundle", "import", "key"):
         check(command in overview.out, f"the overview names {command}")
         text = run("help", command)
         expect(text, 0)

@@ -4,13 +4,15 @@ _hutch() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} i
     local run_options="--dir --image --mapdir --env --invoke --argv0 --wasm -W --timeout \
---allow-precompiled --optimize -O --target --jobs -j --profile --profile-out --cache-dir --no-cache --help"
+--allow-precompiled --listen --fastcgi --snapshot --optimize -O --target --jobs -j --profile --profile-out --cache-dir --no-cache --help"
     local compile_options="--output -o --optimize -O --target --jobs -j --placement --dump-dir \
 --profile --profile-generate --cache-dir --no-cache --help"
+    local snapshot_options="--name --output -o --request --fastcgi --dir --image --mapdir --env --argv0 \
+--wasm -W --allow-precompiled --optimize -O --target --jobs -j --profile --cache-dir --no-cache --json --help"
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "run compile inspect cache bundle import key help --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key help --help --version" -- "$word"))
         return
     fi
     case $previous in
@@ -28,12 +30,12 @@ _hutch() {
         compopt -o nospace 2>/dev/null
         return
         ;;
-    -o | --output | --profile | --profile-out | --image | --sign) COMPREPLY=($(compgen -f -- "$word")) && return ;;
-    -j | --jobs | --timeout | --mapdir | --invoke | --argv0) return ;;
+    -o | --output | --request | --snapshot | --profile | --profile-out | --image | --sign) COMPREPLY=($(compgen -f -- "$word")) && return ;;
+    -j | --jobs | --listen | --timeout | --mapdir | --invoke | --argv0) return ;;
     esac
     case $command in
     help)
-        COMPREPLY=($(compgen -W "run compile inspect cache bundle import key" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key" -- "$word"))
         return
         ;;
     run)
@@ -48,6 +50,13 @@ _hutch() {
         ;;
     compile)
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "$compile_options" -- "$word")) && return
+        ;;
+    snapshot)
+        if [[ $COMP_CWORD -eq 2 ]]; then
+            COMPREPLY=($(compgen -W "create list inspect rm" -- "$word"))
+            return
+        fi
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "$snapshot_options" -- "$word")) && return
         ;;
     inspect)
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --functions --trust-dir --help" -- "$word")) && return

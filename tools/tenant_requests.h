@@ -1,0 +1,32 @@
+/*
+ * Where a program that is not served gets its requests from: connections of a listening socket
+ * (`hutch run --listen`), or whoever makes a snapshot of it (`hutch snapshot create`), who
+ * sends them over a control socket, one SOCK_SEQPACKET message each:
+ *
+ *     tenant: 'N'          it waits for a request
+ *     maker:  'R' + fd     here is one: a stream socket
+ *             'S' + fd     write a snapshot of yourself to this empty file
+ *             'W' + fd     write to this empty file what has been touched since the resume
+ *     tenant: 'K'          done (answers S and W)
+ *             'E' message  it cannot be done
+ *
+ * The maker ends the tenant by closing the socket.
+ */
+#ifndef HUTCH_TOOLS_TENANT_REQUESTS_H
+#define HUTCH_TOOLS_TENANT_REQUESTS_H
+
+#include "loader/tenant_config.h"
+#include "runtime/runtime.h"
+
+struct requests {
+    const struct tenant_config *config;
+    struct instance *instance;
+    struct wasi *wasi;
+    struct snapshot *snapshot; /* resumed from; or NULL */
+    bool running;              /* the program's main function has been called */
+};
+
+/* A wasi_next_request; context is a struct requests. */
+int requests_next(void *context, bool nonblock, int *ret_fd);
+
+#endif
