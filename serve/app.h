@@ -10,6 +10,7 @@
  *   app_rules.c    what keys say of each other
  *   app_json.c     struct app -> JSON, which app_parse reads again
  *   app_schema.c   app.def -> the JSON schema
+ *   app_site.c     a request's path -> the script or file that answers it
  *   app_files.c    a directory -> the files of apps; whether what they name is there
  *
  * docs/app.md describes every key. JSON is YAML: app_parse reads both.
@@ -228,6 +229,37 @@ struct app {
     uint32_t note_count;
     struct arena arena; /* all of the above */
 };
+
+/* ---- scripts and files by path (app.site) -------------------------------------------------
+ */
+
+enum app_file_kind {
+    APP_FILE_NONE,
+    APP_FILE_REGULAR,
+    APP_FILE_DIRECTORY
+};
+/* What lies at a path of the guest; links followed. */
+typedef enum app_file_kind (*app_file_lookup)(void *context, const char *guest_path);
+
+enum app_target_kind {
+    APP_TARGET_SCRIPT,    /* the program runs guest_path */
+    APP_TARGET_FILE,      /* the front sends guest_path */
+    APP_TARGET_DIRECTORY, /* a directory without a final '/': redirect to the path with one */
+    APP_TARGET_NONE       /* not found */
+};
+struct app_target {
+    enum app_target_kind kind;
+    char guest_path[4096]; /* SCRIPT_FILENAME */
+    /* A script's: its path beneath the route (SCRIPT_NAME without the route's), and what
+     * follows it in the request's path (PATH_INFO, "" or from a '/' on). */
+    char script_name[4096], path_info[4096];
+};
+/*
+ * path: the request's beneath the app's route, decoded, beginning with '/'. What begins with a
+ * dot is not found, save beneath /.well-known; nor what is longer than the texts above.
+ */
+void app_site_find(const struct app_site *site, const char *path, app_file_lookup lookup,
+                   void *context, struct app_target *ret_target);
 
 /* ---- reading and writing ----------------------------------------------------------------- */
 

@@ -30,6 +30,15 @@ static void put_text(struct buffer *b, const char *key, const char *value) {
     put_key(b, key);
     put_string(b, value);
 }
+/* A path that could be taken for something else: relative ones begin with "./". */
+static void put_path(struct buffer *b, const char *key, const char *path) {
+    put_key(b, key);
+    auto_buffer struct buffer text = {0};
+    buffer_printf(&text, "%s%s", path[0] == '/' ? "" : "./", path);
+    buffer_put_u8(&text, 0);
+    if (!text.failed) put_string(b, (const char *)text.bytes);
+    b->failed |= text.failed;
+}
 static void put_number(struct buffer *b, const char *key, uint64_t value) {
     put_key(b, key);
     buffer_printf(b, "%" PRIu64, value);
@@ -62,7 +71,10 @@ static void put_program(struct buffer *b, const struct app *app) {
     put_text(b, "kind", "hutch.app/v1");
     put_text(b, "name", app->name);
     put_text(b, "description", app->description);
-    put_text(b, "module", app->module.text);
+    if (app->module.kind == APP_MODULE_FILE)
+        put_path(b, "module", app->module.text);
+    else
+        put_text(b, "module", app->module.text);
     put_text(b, "interface", app_interface_word(app->interface));
     put_text(b, "argv0", app->argv0);
     put_strings(b, "args", &app->args);
@@ -88,7 +100,10 @@ static void put_files(struct buffer *b, const struct app *app) {
     buffer_printf(b, "[");
     for (uint32_t i = 0; i < app->mount_count; i++) {
         next_item(b, i);
-        put_text(b, "source", app->mounts[i].source);
+        if (app->mounts[i].kind == APP_MOUNT_PATH)
+            put_path(b, "source", app->mounts[i].source);
+        else
+            put_text(b, "source", app->mounts[i].source);
         put_text(b, "path", app->mounts[i].path);
         buffer_printf(b, "}");
     }

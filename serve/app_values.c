@@ -246,11 +246,11 @@ static enum status host_path(struct reading *r, const struct tree_node *node, co
                              const char **ret_path) {
     if (!text[0]) return app_refuse(r, node, "is empty");
     bool here = !r->directory[0] || strcmp(r->directory, ".") == 0;
+    while (strncmp(text, "./", 2) == 0 && text[2] && text[2] != '/') text += 2;
     if (text[0] == '/' || here) {
         *ret_path = text;
         return ST_OK;
     }
-    while (strncmp(text, "./", 2) == 0) text += 2;
     size_t a = strlen(r->directory), b = strlen(text);
     bool slash = r->directory[a - 1] != '/';
     char *path = arena_alloc(&r->app->arena, a + slash + b + 1);
