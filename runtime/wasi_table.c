@@ -150,9 +150,15 @@ enum wasi_errno wasi_fd_renumber(struct wasi *w, struct guest_memory m, uint32_t
 enum wasi_errno wasi_fd_prestat_get(struct wasi *w, struct guest_memory m, uint32_t fd,
                                     uint32_t ret_prestat) {
     const struct wasi_descriptor *d = wasi_descriptor_at(w, fd);
-    if (!d || !d->preopen) return WASI_EBADF; /* where wasi-libc ends its search */
+    if (!d || !(d->preopen || d->requests))
+        return WASI_EBADF; /* where wasi-libc stops looking */
     uint8_t *to = guest_range(m, ret_prestat, 8);
     if (!to) return WASI_EFAULT;
+    if (d->requests) { /* preopened, but no directory: C libraries look further */
+        store_u32(to, 1);
+        store_u32(to + 4, 0);
+        return WASI_OK;
+    }
     store_u32(to, 0); /* the tag of a directory, and padding */
     store_u32(to + 4, d->mount->guest_path_length);
     return WASI_OK;

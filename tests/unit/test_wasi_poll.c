@@ -219,6 +219,10 @@ static void test_requests(void) {
     EXPECT_ERRNO(wasi_fd_fdstat_get(w, f->m, 3, DATA), WASI_OK);
     EXPECT(f->m.base[DATA] == WASI_FILETYPE_SOCKET_STREAM);
     EXPECT_ERRNO(wasi_fd_filestat_get(w, f->m, 3, DATA, WASI_PREVIEW1), WASI_OK);
+    EXPECT_ERRNO(wasi_fd_prestat_get(w, f->m, 3, DATA), WASI_OK);
+    EXPECT(load_u32(f->m.base + DATA) == 1); /* not a directory, and not the last one */
+    EXPECT_ERRNO(wasi_fd_prestat_dir_name(w, f->m, 3, DATA, 0), WASI_EBADF);
+    EXPECT_ERRNO(wasi_fd_prestat_get(w, f->m, 4, DATA), WASI_EBADF);
     EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_FD_READ);
     EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, RESULT), WASI_OK);
     EXPECT(result32(f) == 4 && !r.last_nonblock);
