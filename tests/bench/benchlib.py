@@ -108,6 +108,7 @@ class Report:
         self.name = name
         self.versions = {"hutch": first_line(HUTCH, "--version"), **versions}
         self.rows: list[dict] = []
+        self.extra: dict = {}  # further keys of the file
 
     def add(self, case: str, system: str, metric: str, value: float, unit: str, n: int) -> None:
         self.rows.append({"case": case, "system": system, "metric": metric,
@@ -124,7 +125,7 @@ class Report:
         OUT.mkdir(parents=True, exist_ok=True)
         path = OUT / f"{self.name}.json"
         path.write_text(json.dumps({"machine": machine(), "versions": self.versions,
-                                    "rows": self.rows}, indent=1) + "\n")
+                                    **self.extra, "rows": self.rows}, indent=1) + "\n")
         written = [path]
         if svg is not None:
             written.append(OUT / f"{self.name}.svg")
@@ -150,31 +151,56 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     sys.stdout.flush()
 
 
-def bars(title: str, unit: str, values: dict[str, float], reference: float) -> str:
-    """Horizontal bars with a line at the reference, as an SVG."""
-    label, width, row, top = 130, 420, 22, 56
-    most = max([reference, *values.values()]) * 1.05
-    height = top + row * len(values) + 40
+COLOURS = ("#3d6fa8", "#7fa650", "#8a6db1")
+POOR = "#b45f06"
+
+
+def bars(title: str, unit: str, values: dict[str, float] | dict[str, dict[str, float]],
+         reference: float, more_is_better: bool = False) -> str:
+    """Horizontal bars with a line at the reference, as an SVG: one for each case, or, where values
+    are given by series and case, one for each series beside the others. A single series shows what
+    is a quarter worse than the reference in another colour."""
+    first = next(iter(values.values()))
+    series = values if isinstance(first, dict) else {"": values}
+    cases = list(next(iter(series.values())))
+    label, width, bar, top = 150, 420, 15 if len(series) == 1 else 9, 56
+    row = bar * len(series) + 7
+    most = max([reference, *(v for of in series.values() for v in of.values())]) * 1.05
+    height = top + row * len(cases) + 40 + 18 * (len(series) > 1)
 
     def x(value: float) -> float:
         return label + width * value / most
+
+    def colour(number: int, value: float) -> str:
+        worse = value < reference / 1.25 if more_is_better else value > reference * 1.25
+        return POOR if worse and len(series) == 1 else COLOURS[number % len(COLOURS)]
 
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{label + width + 80}" '
              f'height="{height}" font-family="sans-serif" font-size="12">',
              '<rect width="100%" height="100%" fill="white"/>',
              f'<text x="12" y="24" font-size="15" font-weight="bold">{escape(title)}</text>',
              f'<text x="12" y="42" fill="#555">{escape(unit)}</text>']
-    for i, (name, value) in enumerate(values.items()):
-        y = top + row * i
-        colour = "#b45f06" if value > reference * 1.25 else "#3d6fa8"
-        parts.append(f'<text x="{label - 8}" y="{y + 14}" text-anchor="end">{escape(name)}</text>')
-        parts.append(f'<rect x="{label}" y="{y + 3}" width="{x(value) - label:.1f}" '
-                     f'height="{row - 7}" fill="{colour}"/>')
-        parts.append(f'<text x="{x(value) + 5:.1f}" y="{y + 14}">{value:.2f}</text>')
-    bottom = top + row * len(values)
+    for i, name in enumerate(cases):
+        middle = top + row * i + row / 2
+        parts.append(f'<text x="{label - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(name)}</text>')
+        for number, of in enumerate(series.values()):
+            if name not in of:
+                continue
+            value, y = of[name], middle - bar * len(series) / 2 + bar * number
+            parts.append(f'<rect x="{label}" y="{y:.1f}" width="{x(value) - label:.1f}" '
+                         f'height="{bar - 1}" fill="{colour(number, value)}"/>')
+            parts.append(f'<text x="{x(value) + 5:.1f}" y="{y + bar - 3:.1f}" '
+                         f'font-size="{min(bar, 12)}">{value:.2f}</text>')
+    bottom = top + row * len(cases)
     parts.append(f'<line x1="{x(reference):.1f}" y1="{top - 4}" x2="{x(reference):.1f}" '
                  f'y2="{bottom + 4}" stroke="black" stroke-dasharray="4 3"/>')
     parts.append(f'<text x="{x(reference):.1f}" y="{bottom + 20}" text-anchor="middle">'
                  f'{reference:g}</text>')
+    if len(series) > 1:
+        for number, name in enumerate(series):
+            at = label + number * 130
+            parts.append(f'<rect x="{at}" y="{bottom + 30}" width="10" height="10" '
+                         f'fill="{colour(number, reference)}"/>')
+            parts.append(f'<text x="{at + 15}" y="{bottom + 39}">{escape(name)}</text>')
     parts.append("</svg>\n")
     return "\n".join(parts)

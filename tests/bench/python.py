@@ -3,7 +3,8 @@
 
 The guest is CPython 3.11 built by tools/guests/build-python from Debian's own source; native is
 the interpreter Debian ships, built with profile feedback, link-time optimisation and computed
-gotos. Each program (python/*.py) times its own work, after one run to warm up, and prints a
+gotos. hutch-profile is the same module compiled with a profile of python/train.py, which is none
+of the programs. Each program (python/*.py) times its own work, after one run to warm up, and prints a
 checksum; checksums must be alike. Processes are taken in turns. Speed is native time over
 hutch's: 1.00 is native speed, more is faster.
 """
@@ -11,6 +12,7 @@ hutch's: 1.00 is native speed, more is faster.
 import argparse
 import os
 import pathlib
+import shutil
 import statistics
 import sys
 
@@ -23,6 +25,7 @@ OBJECTS = benchlib.OUT / "python"
 DEBIAN = "/usr/bin/python3.11"
 # No site packages, no byte code written: what lies around on a machine must not count.
 PLAIN = ["-s", "-S", "-B"]
+PROFILED = "hutch-profile"
 SAMPLES = 3            # of a process, after one that warms up
 SAMPLE_SECONDS = 0.1   # at least, natively
 WANTED = {"2": (60, 2 << 30), "fast": (10, None)}
@@ -46,6 +49,7 @@ def guest(name: str, *, build: bool = False) -> list[str] | None:
 
 
 def hutch_command(code: str, flags: list[str]) -> list[str]:
+    """A run of a ready-made object, up to the interpreter's own arguments."""
     return [HUTCH, "run", "--allow-precompiled", *flags, "--env", "PYTHONHASHSEED=0", "--dir",
             f"{PROGRAMS}::/bench", code]
 
@@ -110,21 +114,35 @@ def record(report: benchlib.Report, case: str, samples: dict[str, list[float]],
 
 
 def compile_guest(report: benchlib.Report, wasm: str, level: str, target: str,
-                  lines: list[list[str]]) -> str:
+                  lines: list[list[str]], profile: pathlib.Path | None = None) -> str:
     """Compiles, and records what it took."""
-    code = OBJECTS / f"cpython-{level}.hutch"
-    benchlib.progress(f"compiling at -O {level}")
-    run = execute([HUTCH, "compile", "-O", level, "--target", target, "-o", str(code), wasm])
-    case = f"compile -O {level}"
+    name = f"-O {level}" + (", profile" if profile else "")
+    code = OBJECTS / f"cpython-{level}{'-profile' if profile else ''}.hutch"
+    benchlib.progress(f"compiling, {name}")
+    run = execute([HUTCH, "compile", "--no-cache", "-O", level, "--target", target,
+                   *(["--profile", str(profile)] if profile else []), "-o", str(code), wasm])
+    case, system = f"compile {name}", PROFILED if profile else "hutch"
     size = code.stat().st_size
-    report.add(case, "hutch", "seconds", run.seconds, "s", 1)
-    report.add(case, "hutch", "peak_memory", run.peak_bytes, "B", 1)
-    report.add(case, "hutch", "object_size", size, "B", 1)
+    report.add(case, system, "seconds", run.seconds, "s", 1)
+    report.add(case, system, "peak_memory", run.peak_bytes, "B", 1)
+    report.add(case, system, "object_size", size, "B", 1)
     seconds, peak = WANTED.get(level, (None, None))
     wanted = (f"{seconds} s" if seconds else "") + (f", {peak >> 30} GiB" if peak else "")
     lines.append([case, f"{run.seconds:.1f} s", f"{run.peak_bytes / 2**20:.0f} MiB",
                   f"{size / 2**20:.1f} MiB", wanted])
     return str(code)
+
+
+def train(wasm: str, flags: list[str], target: str) -> pathlib.Path:
+    """A profile of the training program, which is none of those that are measured."""
+    profile, code = OBJECTS / "train.prof", OBJECTS / "cpython-counts.hutch"
+    benchlib.progress("training")
+    execute([HUTCH, "compile", "--no-cache", "-O", "1", "--target", target, "--profile-generate",
+             "-o", str(code), wasm])
+    profile.unlink(missing_ok=True)
+    command = hutch_command(str(code), ["--profile-out", str(profile), *flags])
+    execute(command + PLAIN + ["/bench/train.py"])
+    return profile
 
 
 def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -136,6 +154,10 @@ def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[
     OBJECTS.mkdir(parents=True, exist_ok=True)
     lines: list[list[str]] = []
     code = options.object or compile_guest(report, wasm, options.level, options.march, lines)
+    profiled = None
+    if options.profile:
+        profile = train(wasm, flags, options.march)
+        profiled = compile_guest(report, wasm, options.level, options.march, lines, profile)
     if not options.object and not options.only:
         compile_guest(report, wasm, "fast", options.march, lines)
     benchlib.progress("")
@@ -144,6 +166,8 @@ def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[
         print()
 
     hutches = {"hutch": hutch_command(code, flags)}
+    if profiled:
+        hutches[PROFILED] = hutch_command(profiled, flags)
     for also in options.also or []:
         name, _, path = also.partition("=")
         hutches[name] = hutch_command(path, flags)
@@ -161,18 +185,34 @@ def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[
         benchlib.progress("startup")
         record(report, "start and stop", startup({"native": native_command(), **hutches},
                                                  options.rounds), lines)
+        record_library(report, wasm, code, options, lines)
         record_npm(report, options, lines)
     benchlib.progress("")
     header = ["program", "native ms", "spread"]
     for system in hutches:
         header += [f"{system} ms", "spread", "speed", "of least"]
-    benchlib.table(header, lines)
+    benchlib.table(header, [line + [""] * (len(header) - len(line)) for line in lines])
     for system, mean in means.items():
         least = min(speeds[system], key=speeds[system].get)
         print(f"\n{system}: geometric mean of {len(speeds[system])} speeds {mean:.3f}, least "
               f"{speeds[system][least]:.3f} ({least})")
     print()
     return speeds
+
+
+def record_library(report: benchlib.Report, wasm: str, code: str, options: argparse.Namespace,
+                   lines: list[list[str]]) -> None:
+    """Starting with the standard library in a directory and in a zip file, beside the image above."""
+    place = pathlib.Path(wasm).parent
+    zipped = OBJECTS / "zipped" / "lib"
+    (zipped / "python3.11" / "lib-dynload").mkdir(parents=True, exist_ok=True)
+    shutil.copy(place / "stdlib.zip", zipped / "python311.zip")
+    # What it knows its library's place by.
+    shutil.copy(place / "usr/lib/python3.11/os.py", zipped / "python3.11")
+    for name, tree in (("directory", place / "usr"), ("zip", zipped.parent)):
+        command = hutch_command(code, ["--dir", f"{tree}::/usr:ro"])
+        record(report, f"start, library in a {name}",
+               startup({"native": native_command(), "hutch": command}, options.rounds), lines)
 
 
 def record_npm(report: benchlib.Report, options: argparse.Namespace,
@@ -187,8 +227,6 @@ def record_npm(report: benchlib.Report, options: argparse.Namespace,
     code = OBJECTS / "npm.hutch"
     execute([HUTCH, "compile", "-O", "1", "--target", options.march, "-o", str(code), wasm])
     samples = Case("mixed", {"hutch": hutch_command(str(code), flags)}).measure(2)
-    samples = {**samples, **{system: samples["hutch"] for system in
-                             (also.partition("=")[0] for also in options.also or [])}}
     record(report, NPM, samples, lines)
 
 
@@ -196,13 +234,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--object", metavar="FILE", help="a code object of this CPython, ready made")
     parser.add_argument("--also", action="append", metavar="NAME=FILE",
                         help="another code object of it to measure beside; may be given again")
+    parser.add_argument("--no-profile", dest="profile", action="store_false",
+                        help="without the object that is compiled with a profile")
 
 
-def plot(speeds: dict[str, float]) -> str:
-    mean = benchlib.geometric_mean(speeds.values())
+def plot(speeds: dict[str, dict[str, float]]) -> str:
+    values = {system: {**of, "geometric mean": benchlib.geometric_mean(of.values())}
+              for system, of in speeds.items()}
     return benchlib.bars("CPython under hutch against Debian's python3.11",
-                         "native time / hutch time, more is better",
-                         {**speeds, "geometric mean": mean}, 1.0, more_is_better=True)
+                         "native time / hutch time, more is better", values, 1.0,
+                         more_is_better=True)
 
 
 def main() -> int:
@@ -221,13 +262,13 @@ def main() -> int:
         "python": benchlib.first_line(DEBIAN, "--version"),
         "options": options.object or f"-O{options.level} --target {options.march}"})
     try:
-        speeds = run(report, options)["hutch"]
+        speeds = run(report, options)
     except BenchError as e:
         benchlib.progress("")
         print(f"\nbench python: {e}", file=sys.stderr)
         return 1
     report.finish(plot(speeds))
-    mean = benchlib.geometric_mean(speeds.values())
+    mean = benchlib.geometric_mean(speeds["hutch"].values())
     if options.check and mean < options.check:
         print(f"bench python: {mean:.3f} is below {options.check}", file=sys.stderr)
         return 1

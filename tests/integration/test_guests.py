@@ -2,15 +2,17 @@
 """Real programs under hutch: each guest runs a long program, and its output must be, byte for
 byte, what the same program prints under the machine's own interpreter.
 
-    tests/integration/test_guests.py [GUEST...]
+    tests/integration/test_guests.py [CASE...]
 
-tools/dev guests fetches the guests. They are compiled with the fast tier: this is about being
-right, tests/bench is about speed. HUTCH names the tool.
+tools/dev guests fetches the guests, and builds those that are made here. They are compiled with the
+fast tier: this is about being right, tests/bench is about speed. HUTCH names the tool.
 """
 
+import dataclasses
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,19 +23,43 @@ ROOT = HERE.parents[2]
 BUILD = pathlib.Path(os.environ.get("HUTCH_BUILD_DIR", ROOT / "build"))
 HUTCH = os.environ.get("HUTCH", str(BUILD / "tools" / "hutch"))
 
-# name: arguments of the guest, the native command, the file fed to standard input. The guest sees
-# its program as /app, the shared data as /data and a directory to write in as /scratch; the
-# native interpreter gets the same with {app}, {data} and {scratch}.
-PROGRAMS = {
-    "python": (["/app/main.py", "/data", "/scratch"],
-               ["/usr/bin/python3", "-I", "{app}/main.py", "{data}", "{scratch}"], None),
-    "php": (["-q", "/app/main.php", "/data", "/scratch"],
-            ["/usr/bin/php", "{app}/main.php", "{data}", "{scratch}"], None),
-    "ruby": (["/app/main.rb", "/data", "/scratch"],
-             ["/usr/bin/ruby", "{app}/main.rb", "{data}", "{scratch}"], None),
+
+@dataclasses.dataclass
+class Case:
+    """The guest sees its program as /app, the shared data as /data and a directory to write in as
+    /scratch; the native interpreter gets the same with {app}, {data}, {scratch}, and {packages} for
+    the packages of another guest line, whose flags are given too."""
+
+    guest: str
+    app: str
+    arguments: list[str]
+    native: list[str]
+    packages: str | None = None
+    stdin: str | None = None
+
+
+PYTHON = "/usr/bin/python3.11"
+CASES = {
+    "python": Case("python", "python", ["/app/main.py", "/data", "/scratch"],
+                   ["/usr/bin/python3", "-I", "{app}/main.py", "{data}", "{scratch}"]),
+    "php": Case("php", "php", ["-q", "/app/main.php", "/data", "/scratch"],
+                ["/usr/bin/php", "{app}/main.php", "{data}", "{scratch}"]),
+    "ruby": Case("ruby", "ruby", ["/app/main.rb", "/data", "/scratch"],
+                 ["/usr/bin/ruby", "{app}/main.rb", "{data}", "{scratch}"]),
     # The shell's statements name /scratch; for the native one they are given its directory.
-    "sqlite": (["-batch"], ["/usr/bin/sqlite3", "-batch"], "main.sql"),
+    "sqlite": Case("sqlite", "sqlite", ["-batch"], ["/usr/bin/sqlite3", "-batch"], stdin="main.sql"),
+    "cpython": Case("cpython", "python", ["/app/main.py", "/data", "/scratch"],
+                    [PYTHON, "-I", "{app}/main.py", "{data}", "{scratch}"]),
+    "flask": Case("cpython", "flask", ["-B", "/app/main.py"],
+                  ["/usr/bin/env", "-i", "PYTHONPATH={packages}/site", PYTHON, "-S", "-s", "-B", "{app}/main.py"],
+                  packages="flask"),
+    "django": Case("cpython", "django", ["-B", "/app/main.py", "/scratch"],
+                   ["/usr/bin/env", "-i", "PYTHONPATH={packages}/site", PYTHON, "-S", "-s", "-B", "{app}/main.py",
+                    "{scratch}"],
+                   packages="django"),
 }
+SOCKETS = "sockets"
+BUILT = ["cpython", "flask", "django", SOCKETS]
 
 
 class Failure(Exception):
@@ -63,27 +89,56 @@ def compare(native: bytes, guest: bytes) -> None:
     raise Failure(f"{len(a)} lines native, {len(b)} under hutch")
 
 
-def check(name: str, wasm: str, flags: list[str], work: pathlib.Path) -> str:
-    arguments, native_command, stdin_file = PROGRAMS[name]
-    compiled = work / f"{name}.hutch"
-    scratch, native_scratch = work / f"{name}-scratch", work / f"{name}-native"
+class Guests:
+    """What `tools/dev guests` lists; a module is compiled once."""
+
+    def __init__(self, work: pathlib.Path) -> None:
+        listed = subprocess.run([str(ROOT / "tools" / "dev"), "guests"], stdout=subprocess.PIPE,
+                                text=True)
+        self.lines = {words[0]: words[1:] for words in map(str.split, listed.stdout.splitlines())}
+        self.work = work
+        self.objects: dict[str, pathlib.Path] = {}
+
+    def line(self, name: str) -> tuple[str, list[str]]:
+        if name not in self.lines:
+            raise Failure(f"there is no {name}: see tools/dev guests")
+        return self.lines[name][0], self.lines[name][1:]
+
+    def compiled(self, name: str) -> pathlib.Path:
+        if name not in self.objects:
+            code = self.work / f"{name}.hutch"
+            execute("compile", [HUTCH, "compile", "--no-cache", "-O", "fast", "-o", str(code),
+                                self.line(name)[0]], b"", 240)
+            self.objects[name] = code
+        return self.objects[name]
+
+
+def check(name: str, guests: Guests) -> str:
+    case = CASES[name]
+    flags = guests.line(case.guest)[1]
+    packages = ""
+    if case.packages:
+        packages, more = guests.line(case.packages)
+        flags = [*flags, *more, "--env", "TMPDIR=/scratch"]
+    scratch, native_scratch = guests.work / f"{name}-scratch", guests.work / f"{name}-native"
     scratch.mkdir()
     native_scratch.mkdir()
-    stdin = (HERE / name / stdin_file).read_bytes() if stdin_file else b""
+    app = HERE / case.app
+    stdin = (app / case.stdin).read_bytes() if case.stdin else b""
 
     start = time.monotonic()
-    execute("compile", [HUTCH, "compile", "--no-cache", "-O", "fast", "-o", str(compiled), wasm], b"", 240)
+    code = guests.compiled(case.guest)
     compile_seconds = time.monotonic() - start
 
     start = time.monotonic()
     output = execute("run", [HUTCH, "run", "--allow-precompiled", *flags,
                              "--dir", f"{HERE / 'data'}::/data", "--dir", f"{scratch}::/scratch",
-                             "--dir", f"{HERE / name}::/app", str(compiled), *arguments],
+                             "--dir", f"{app}::/app", str(code), *case.arguments],
                      stdin, 240)
     run_seconds = time.monotonic() - start
 
-    places = {"app": HERE / name, "data": HERE / "data", "scratch": native_scratch}
-    native = execute("native", [word.format(**places) for word in native_command],
+    places = {"app": app, "data": HERE / "data", "scratch": native_scratch, "packages": packages}
+    native = execute("native", [word.format(**places) for word in case.native],
                      stdin.replace(b"/scratch/", f"{native_scratch}/".encode()), 240)
     if not native:
         raise Failure("the native interpreter printed nothing: the test would prove nothing")
@@ -96,23 +151,66 @@ def check(name: str, wasm: str, flags: list[str], work: pathlib.Path) -> str:
             f"ran in {run_seconds:.1f} s")
 
 
+def ask(address: tuple[str, int], line: bytes) -> bytes:
+    """What the guest answers to a line; it is told that no more follows."""
+    with socket.create_connection(address, timeout=20) as connection:
+        connection.sendall(line)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := connection.recv(1000):
+            answer += piece
+        return answer
+
+
+def check_sockets(guests: Guests) -> str:
+    """The own CPython answers connections in each of the ways it has for that."""
+    code, flags = guests.compiled("cpython"), guests.line("cpython")[1]
+    ways = ["calls", "descriptors", "sockets", "select", "asyncio"]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = subprocess.Popen(
+            [HUTCH, "run", "--allow-precompiled", "--timeout", "60s", *flags, "--dir", f"{HERE / SOCKETS}::/app",
+             str(code), "-B", "/app/main.py"],
+            stdin=listening, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        address = listening.getsockname()
+    try:
+        for way in ways:
+            line = f"hello {way}\n".encode()
+            try:
+                answer = ask(address, line)
+            except OSError as e:
+                answer = str(e).encode()
+            expected = way.encode() + b" " + (line[:4] + b" " if way == "calls" else b"") + line
+            if answer != expected:
+                process.kill()
+                raise Failure(f"{way}: answered {answer!r}\n{process.communicate()[1][-2000:]}")
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    expected = ["OSError"] * 3 + ["ValueError"] * 2 + ["OSError", "done wasi"]
+    if process.returncode != 0 or output.split("\n") != expected + [""]:
+        raise Failure(f"status {process.returncode}, {output!r}\n{errors[-2000:]}")
+    return f"{len(ways)} ways to answer a connection"
+
+
 def main() -> int:
-    wanted = sys.argv[1:] or list(PROGRAMS)
-    unknown = [name for name in wanted if name not in PROGRAMS]
+    known = [*CASES, SOCKETS]
+    wanted = sys.argv[1:] or known
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        print(f"no guest {unknown[0]}; there are {', '.join(PROGRAMS)}", file=sys.stderr)
+        print(f"no case {unknown[0]}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    fetched = subprocess.run([str(ROOT / "tools" / "dev"), "guests"], stdout=subprocess.PIPE,
-                             text=True)
-    guests = {words[0]: words[1:] for words in map(str.split, fetched.stdout.splitlines())}
+    if set(wanted) & set(BUILT):
+        # What fails here shows as guests that are not there.
+        subprocess.run([str(ROOT / "tools" / "dev"), "guests", "build"])
     passed = failed = 0
     work = pathlib.Path(tempfile.mkdtemp(prefix="hutch-guests-"))
     try:
+        guests = Guests(work)
         for name in wanted:
             try:
-                if name not in guests:
-                    raise Failure("not fetched: see tools/dev guests")
-                print(f"ok {name}: {check(name, guests[name][0], guests[name][1:], work)}")
+                result = check_sockets(guests) if name == SOCKETS else check(name, guests)
+                print(f"ok {name}: {result}")
                 passed += 1
             except Failure as e:
                 print(f"FAILED {name}: {e}")

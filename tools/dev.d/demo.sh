@@ -51,7 +51,7 @@ demo_python() { # WASM FLAGS...
     demo_run "${guest[@]}" --dir "$root/tools/dev.d/demo::/demo" "$object" /demo/demo.py
     run=$demo_took
     start=$(demo_least "${guest[@]}" "$object" -c pass)
-    demo_report "CPython 3.11.3" "$wasm" "$object" "$compile" "$run" \
+    demo_report "CPython" "$wasm" "$object" "$compile" "$run" \
         "from start to end of an empty script" "$start"
 }
 
@@ -70,18 +70,32 @@ demo_words() {
         "from start to end without input" "$start"
 }
 
+# demo_guest: the line of `tools/dev guests` of the CPython to show: our own build, which is made here
+# if need be, else the one of the npm registry.
+demo_guest() {
+    local name line
+    command_guests build python || say "CPython could not be built from Debian's sources."
+    for name in cpython python; do
+        # What else is missing does not matter here.
+        line=$(command_guests | grep "^$name " || true)
+        [ -z "$line" ] || break
+    done
+    printf '%s' "$line"
+}
+
 command_demo() {
     local line demo_took
     build_all
     mkdir -p "$build/demo"
-    if line=$(command_guests | grep '^python '); then
+    line=$(demo_guest)
+    if [ -n "$line" ]; then
         # NAME PATH FLAGS... are words without quoting.
         # shellcheck disable=SC2086
         set -- $line
         shift
         demo_python "$@"
     else
-        say "The npm registry cannot be reached, so there is no CPython: a C program takes its place."
+        say "There is no CPython: a C program takes its place."
         demo_words
     fi
     printf '\nTry: %s inspect %s\n' "${hutch#"$PWD"/}" "${build#"$PWD"/}/demo/*.hutch"

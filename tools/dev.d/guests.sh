@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 guests_lock=$root/tools/guests/guests.lock
+guests_groups="flask django"
 
 guests_check() { # FILE SHA256
     [ -f "$1" ] && printf '%s  %s\n' "$2" "$1" | sha256sum --check --status
@@ -56,40 +57,87 @@ guests_python_dir() { # DIR: where this tree's CPython lies, or will
     local digest
     digest=$(cd "$root/tools/guests" && {
         grep '^source ' guests.lock
-        find build-python debian-source python -type f | LC_ALL=C sort | xargs sha256sum
+        find build-python debian-source debian-archive.sh python -type f | LC_ALL=C sort | xargs sha256sum
     } | sha256sum)
     printf '%s/cpython-%s' "$1" "${digest:0:12}"
 }
 
-guests_build_python() { # DIR
-    local dir=$1 python work
-    python=$(guests_python_dir "$dir")
-    [ ! -d "$python" ] || return 0
+guests_app_dir() { # DIR GROUP: the same for a group of Debian's packages
+    local digest
+    digest=$(cd "$root/tools/guests" && {
+        grep "^app $2 " guests.lock
+        sha256sum debian-apps debian-archive.sh
+    } | sha256sum)
+    printf '%s/%s-%s' "$1" "$2" "${digest:0:12}"
+}
+
+guests_make_python() { # DIR
+    "$root/tools/guests/build-python" "$1" && guests_image "$1/usr" "$1/stdlib.erofs"
+}
+
+guests_make_app() { # DIR GROUP
+    "$root/tools/guests/debian-apps" "$1" "$2" && guests_image "$1/site" "$1/site.erofs"
+}
+
+guests_image() { # TREE FILE
+    "$hutch" image create -o "$2" "$1" >/dev/null
+}
+
+# guests_keep DIR FINAL COMMAND...: runs the command with a directory to fill, which then becomes
+# FINAL, unless that is there.
+guests_keep() {
+    local dir=$1 final=$2 work
+    shift 2
+    [ ! -d "$final" ] || return 0
     # shellcheck disable=SC2086
     packages_need $packages_guests
     [ -x "$hutch" ] || build_all
     mkdir -p "$dir"
-    work=$(mktemp -d "$dir/.cpython.XXXXXX")
+    work=$(mktemp -d "$dir/.making.XXXXXX")
     # shellcheck disable=SC2064 # the value of now
     trap "rm -rf '$work'" RETURN
     (
         flock 9 # two at once would do the same twice
-        [ ! -d "$python" ] || exit 0
-        "$root/tools/guests/build-python" "$work/out" &&
-            "$hutch" image create -o "$work/out/stdlib.erofs" "$work/out/usr" >/dev/null &&
-            mv "$work/out" "$python"
+        [ ! -d "$final" ] || exit 0
+        "$1" "$work/out" "${@:2}" && mv "$work/out" "$final"
     ) 9>"$dir/.lock"
 }
 
+# guests_check_again DIR: builds CPython once more, elsewhere, and compares.
+guests_check_again() {
+    local dir=$1 python work name status=0
+    python=$(guests_python_dir "$dir")
+    guests_keep "$dir" "$python" guests_make_python || return 1
+    work=$(mktemp -d)
+    # shellcheck disable=SC2064 # the value of now
+    trap "rm -rf '$work'" RETURN
+    guests_make_python "$work/other/place" || return 1
+    for name in python.wasm stdlib.zip stdlib.erofs; do
+        if cmp -s "$python/$name" "$work/other/place/$name"; then
+            printf '%s: the same bytes\n' "$name"
+        else
+            printf '%s: differs between two builds\n' "$name"
+            status=1
+        fi
+    done
+    return $status
+}
+
 guests_list_built() { # DIR
-    local python
-    python=$(guests_python_dir "$1")
-    [ ! -d "$python" ] ||
-        printf 'cpython %s --image %s::/usr\n' "$python/python.wasm" "$python/stdlib.erofs"
+    local built group
+    built=$(guests_python_dir "$1")
+    [ ! -d "$built" ] ||
+        printf 'cpython %s --image %s::/usr\n' "$built/python.wasm" "$built/stdlib.erofs"
+    for group in $guests_groups; do
+        built=$(guests_app_dir "$1" "$group")
+        [ ! -d "$built" ] || printf '%s %s --image %s::/site --env PYTHONPATH=/site\n' "$group" \
+            "$built" "$built/site.erofs"
+    done
 }
 
 # guests: prints NAME PATH FLAGS... a line, of what is fetched (all of that) or built already.
 # guests build [NAME...]: builds what is not there yet and prints nothing.
+# guests check python: builds it once more and says whether the bytes are the same.
 command_guests() {
     local dir kind name file digest flags
     dir=${HUTCH_GUESTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/hutch-guests}
@@ -97,16 +145,24 @@ command_guests() {
     case $dir in *[[:space:]]*) die "guests cannot lie in a path with a blank: $dir" ;; esac
     if [ "${1:-}" = build ]; then
         shift
-        [ $# -gt 0 ] || set -- python
+        # shellcheck disable=SC2086 # words
+        [ $# -gt 0 ] || set -- python $guests_groups
         for name in "$@"; do
             case $name in
-            python) guests_build_python "$dir" ;;
+            python) guests_keep "$dir" "$(guests_python_dir "$dir")" guests_make_python ;;
+            flask | django)
+                guests_keep "$dir" "$(guests_app_dir "$dir" "$name")" guests_make_app "$name"
+                ;;
             *) die "guests build: no guest '$name'" ;;
             esac || return 1
         done
         return 0
     fi
-    [ $# -eq 0 ] || die "guests takes nothing, or build"
+    if [ "$*" = "check python" ]; then
+        guests_check_again "$dir"
+        return
+    fi
+    [ $# -eq 0 ] || die "guests takes nothing, build [NAME...] or check python"
     guests_list_built "$dir"
     guests_complete "$dir" || guests_fetch "$dir" || return 1
     while read -r kind name file digest flags; do
