@@ -78,7 +78,10 @@ static enum status read_meta(struct index_writer *w, struct error *err) {
                    : status;
     w->totals.entries = reader_u64(&body);
     w->totals.bytes = reader_u64(&body);
-    return body.failed ? error_set(err, ST_DAMAGED, "index: bad totals") : ST_OK;
+    uint64_t last = reader_u64(&body); /* index_is_latest */
+    return body.failed || last + 1 != mdb_txn_id(w->txn)
+               ? error_set(err, ST_DAMAGED, "index: bad totals")
+               : ST_OK;
 }
 
 static enum status write_meta(struct index_writer *w, struct error *err) {
@@ -90,6 +93,7 @@ static enum status write_meta(struct index_writer *w, struct error *err) {
     record_begin(&b);
     buffer_put_u64(&b, w->totals.entries);
     buffer_put_u64(&b, w->totals.bytes);
+    buffer_put_u64(&b, mdb_txn_id(w->txn));
     return put(w, DB_META, "totals", 6, &b, err);
 }
 
@@ -158,8 +162,8 @@ struct module_key {
     struct digest module, object;
 };
 
-static enum status entry_get(struct index_writer *w, const struct digest *digest,
-                             struct cache_entry *ret_entry, struct error *err) {
+enum status writer_entry(struct index_writer *w, const struct digest *digest,
+                         struct cache_entry *ret_entry, struct error *err) {
     struct reader body;
     enum status status = get(w, DB_OBJECTS, digest, sizeof *digest, &body, err);
     if (status != ST_OK) return status;
@@ -179,7 +183,7 @@ static bool in_roots(const struct cache_entry *e) {
 static enum status remove_entry(struct index_writer *w, const struct digest *digest,
                                 struct error *err) {
     struct cache_entry old = {0};
-    enum status status = entry_get(w, digest, &old, err);
+    enum status status = writer_entry(w, digest, &old, err);
     if (status != ST_OK) return status == ST_NOT_FOUND ? ST_OK : status;
     w->totals.entries -= w->totals.entries > 0;
     w->totals.bytes -= old.size_bytes < w->totals.bytes ? old.size_bytes : w->totals.bytes;
@@ -239,7 +243,7 @@ static enum status remove_missing(struct index_writer *w, const struct digest *d
 static enum status require_entry(struct index_writer *w, const struct digest *digest,
                                  struct error *err) {
     struct cache_entry entry = {0};
-    enum status status = entry_get(w, digest, &entry, err);
+    enum status status = writer_entry(w, digest, &entry, err);
     if (status != ST_NOT_FOUND) return status;
     char hex[DIGEST_HEX_SIZE];
     digest_hex(digest, hex);

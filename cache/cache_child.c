@@ -57,8 +57,8 @@ static void as_a_child(struct cache *c, child_work work, void *context, struct r
     int lock =
         openat(c->dir, CACHE_INDEX_LOCK, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0)
-        status = error_set_errno(&err, errno == ENOSPC ? ST_LIMIT : ST_IO,
-                                 "cannot open %s/" CACHE_INDEX_LOCK, c->path);
+        status = error_set_errno(&err, cache_io_status(), "cannot open %s/" CACHE_INDEX_LOCK,
+                                 c->path);
     while (status == ST_OK && flock(lock, LOCK_EX) < 0)
         if (errno != EINTR) status = error_set_errno(&err, ST_IO, "cannot lock the index");
     alarm(WORK_SECONDS);

@@ -67,7 +67,8 @@ enum status entry_quarantine(struct cache *c, const struct digest *digest, struc
     digest_hex(digest, hex);
     snprintf(name, sizeof name, "%s.%lld", hex, (long long)cache_now_ns());
     if (renameat(c->objects, hex, quarantine, name) < 0 && errno != ENOENT)
-        return error_set_errno(err, ST_IO, "cannot move sha256:%s to quarantine", hex);
+        return error_set_errno(err, cache_io_status(), "cannot move sha256:%s to quarantine",
+                               hex);
     count(c, COUNT_QUARANTINED, 1);
     return ST_OK;
 }
@@ -78,20 +79,26 @@ static bool ours(const struct cache *c, const struct stat *st) {
            !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
+enum holding {
+    HOLDS,
+    DAMAGED,
+    UNREADABLE /* for now: it is not used, and not thrown away either */
+};
+
 /* Whether what lies there is what its name says, as far as that can be told in no time; if it
  * cannot, it is hashed. */
-static bool holds(struct cache *c, const struct digest *digest, int fd, uint64_t size_bytes,
-                  const struct stat *st) {
+static enum holding holds(struct cache *c, const struct digest *digest, int fd,
+                          uint64_t size_bytes, const struct stat *st) {
     if (!ours(c, st) || (size_bytes != UINT64_MAX && (uint64_t)st->st_size != size_bytes))
-        return false;
-    if (entry_sealed(st)) return true;
+        return DAMAGED;
+    if (entry_sealed(st)) return HOLDS;
     struct digest found;
     uint64_t size;
     struct error ignored = {0};
-    if (file_digest(fd, &found, &size, &ignored) != ST_OK || !digest_equal(&found, digest))
-        return false;
+    if (file_digest(fd, &found, &size, &ignored) != ST_OK) return UNREADABLE;
+    if (!digest_equal(&found, digest)) return DAMAGED;
     entry_seal(fd);
-    return true;
+    return HOLDS;
 }
 
 enum status entry_open(struct cache *c, const struct digest *digest, uint64_t size_bytes,
@@ -111,7 +118,10 @@ enum status entry_open(struct cache *c, const struct digest *digest, uint64_t si
     struct stat st = {0};
     if (fd >= 0 && (locked < 0 || fstat(fd, &st) < 0 || st.st_nlink == 0))
         return error_set(err, ST_NOT_FOUND, "sha256:%s is on its way out", hex);
-    if (fd < 0 || !holds(c, digest, fd, size_bytes, &st)) {
+    enum holding state = fd < 0 ? DAMAGED : holds(c, digest, fd, size_bytes, &st);
+    if (state == UNREADABLE)
+        return error_set(err, ST_NOT_FOUND, "sha256:%s cannot be read", hex);
+    if (state == DAMAGED) {
         struct error why = {0};
         if (!c->read_only && entry_quarantine(c, digest, &why) != ST_OK)
             return error_set(err, ST_NOT_FOUND, "sha256:%s is damaged: %s", hex, why.message);

@@ -34,15 +34,20 @@ enum status cache_each_file(struct cache *c, file_visitor visit, void *context,
                             struct error *err) {
     DIR *list = open_list(c->objects, ".");
     if (!list) return error_set_errno(err, ST_IO, "cannot list %s/objects", c->path);
-    struct dirent *d;
     struct digest digest;
-    errno = 0;
-    while ((d = readdir(list)))
+    enum status status = ST_OK;
+    for (;;) {
+        errno = 0;
+        struct dirent *d = readdir(list);
+        if (!d && errno)
+            status = error_set_errno(err, ST_IO, "cannot list %s/objects", c->path);
+        if (!d) break;
         if (strlen(d->d_name) == 64 && digest_from_hex(d->d_name, &digest) &&
             !visit(context, &digest))
             break;
+    }
     closedir(list);
-    return ST_OK;
+    return status;
 }
 
 /* Files that their makers held locked while they lived. */
@@ -237,7 +242,7 @@ static enum status flush(struct cache *c, struct batch *b, struct error *err) {
         digest_hex(&b->changes[i].digest, hex);
         if (status == ST_OK && b->fds[i] >= 0 && unlinkat(c->objects, hex, 0) < 0 &&
             errno != ENOENT)
-            status = error_set_errno(err, ST_IO, "cannot remove sha256:%s", hex);
+            status = error_set_errno(err, cache_io_status(), "cannot remove sha256:%s", hex);
         if (b->fds[i] >= 0) close(b->fds[i]);
     }
     if (status == ST_OK) {

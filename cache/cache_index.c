@@ -101,6 +101,8 @@ static int open_index(struct cache *c) {
     if (!current_file(c, &st)) return MDB_CORRUPTED;
     c->index.inode = st.st_ino;
     c->index.device = st.st_dev;
+    /* LMDB would make an index of an empty file, even to read from it. */
+    if (st.st_size == 0) return MDB_CORRUPTED;
     int rc = open_environment(c, path);
     return rc != 0 ? rc : open_databases(&c->index);
 }
@@ -110,6 +112,14 @@ static bool format_fits(struct cache *c, uint32_t *ret_format) {
     enum status status = index_get(c, DB_META, "format", 6, &body);
     *ret_format = status == ST_OK ? reader_u32(&body) : 0;
     return status == ST_OK && !body.failed && *ret_format == CACHE_FORMAT;
+}
+
+bool index_is_latest(struct cache *c) {
+    struct reader body;
+    if (index_get(c, DB_META, "totals", 6, &body) != ST_OK) return false;
+    reader_u64(&body);
+    reader_u64(&body);
+    return reader_u64(&body) == mdb_txn_id(c->index.txn) && !body.failed;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -135,7 +145,7 @@ static void attempt(void *context) {
     if (a->rc != 0) return;
     if (fresh && !format_fits(c, &a->format)) {
         a->status = a->format > CACHE_FORMAT ? ST_UNSUPPORTED : ST_DAMAGED;
-    } else {
+    } else if (!fresh || index_is_latest(c)) {
         a->status = a->read(c, a->context);
     }
     mdb_txn_reset(c->index.txn);

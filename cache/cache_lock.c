@@ -23,8 +23,7 @@ static uint64_t now_ms(void) {
 /* ST_NOT_FOUND: somebody else has it. */
 static enum status try_lock(int dir, const char *name, int *ret_fd, struct error *err) {
     auto_fd int fd = openat(dir, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return error_set_errno(err, errno == ENOSPC ? ST_LIMIT : ST_IO, "cannot make a lock");
+    if (fd < 0) return error_set_errno(err, cache_io_status(), "cannot make a lock");
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK || errno == EINTR
                    ? ST_NOT_FOUND

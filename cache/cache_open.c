@@ -21,6 +21,10 @@ int64_t cache_now_ns(void) {
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+enum status cache_io_status(void) {
+    return errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? ST_LIMIT : ST_IO;
+}
+
 const char *cache_kind_name(enum cache_kind kind) {
     switch (kind) {
 #define X(name, number, word)                                                                  \
@@ -75,7 +79,7 @@ static enum status make_directories(char *path, struct error *err) {
         if (end != '/' && end != '\0') continue;
         *at = '\0';
         if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-            enum status status = errno == ENOSPC ? ST_LIMIT : ST_IO;
+            enum status status = cache_io_status();
             error_set_errno(err, status, "cannot make %s", path);
             *at = end;
             return status;
@@ -95,10 +99,7 @@ enum status cache_subdir(struct cache *c, const char *name, int *ret_fd, struct 
         if (errno != ENOENT || c->read_only) break;
         if (mkdirat(c->dir, name, 0700) < 0 && errno != EEXIST) break;
     }
-    return error_set_errno(err,
-                           errno == ENOSPC   ? ST_LIMIT
-                           : errno == ENOENT ? ST_NOT_FOUND
-                                             : ST_IO,
+    return error_set_errno(err, errno == ENOENT ? ST_NOT_FOUND : cache_io_status(),
                            "cannot open %s/%s", c->path, name);
 }
 

@@ -17,22 +17,37 @@
 
 /* ---- what a file says about itself ------------------------------------------------------- */
 
-void entry_from_file(const struct cache *c, int fd, uint64_t size, struct cache_entry *e) {
+struct description {
+    const struct cache *cache;
+    const uint8_t *bytes;
+    uint64_t size;
+    struct cache_entry *entry;
+};
+
+static void describe(void *context) {
     static const uint8_t wasm[] = {0, 'a', 's', 'm'}, elf[] = {0x7f, 'E', 'L', 'F'},
                          erofs[] = {0xe2, 0xe1, 0xf5, 0xe0}; /* at 1024 */
+    const struct description *d = context;
+    if (d->size >= 4 && memcmp(d->bytes, elf, 4) == 0) {
+        if (d->cache->describe_object && d->cache->describe_object(d->bytes, d->size, d->entry))
+            d->entry->kind = CACHE_OBJECT;
+    } else if (d->size >= 4 && memcmp(d->bytes, wasm, 4) == 0) {
+        d->entry->kind = CACHE_MODULE;
+    } else if (d->size >= 1028 && memcmp(d->bytes + 1024, erofs, 4) == 0) {
+        d->entry->kind = CACHE_IMAGE;
+    }
+}
+
+void entry_from_file(const struct cache *c, int fd, uint64_t size, struct cache_entry *e) {
     e->kind = CACHE_OTHER;
     e->size_bytes = size;
     uint8_t *bytes = size && size <= SIZE_MAX
                          ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0)
                          : MAP_FAILED;
     if (bytes == MAP_FAILED) return;
-    if (size >= 4 && memcmp(bytes, elf, 4) == 0) {
-        if (c->describe_object && c->describe_object(bytes, size, e)) e->kind = CACHE_OBJECT;
-    } else if (size >= 4 && memcmp(bytes, wasm, 4) == 0) {
-        e->kind = CACHE_MODULE;
-    } else if (size >= 1028 && memcmp(bytes + 1024, erofs, 4) == 0) {
-        e->kind = CACHE_IMAGE;
-    }
+    struct description d = {c, bytes, size, e};
+    /* A disk that fails, or a file that becomes shorter, is a signal here. */
+    if (!guard_call(describe, &d)) e->kind = CACHE_OTHER;
     munmap(bytes, (size_t)size);
 }
 
@@ -182,13 +197,20 @@ static bool add_file(void *context, const struct digest *digest) {
     if (is_recorded(a->w, digest)) return true;
     char hex[DIGEST_HEX_SIZE];
     digest_hex(digest, hex);
-    auto_fd int fd = openat(c->objects, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) return true;
+    struct stat st = {0};
+    if (fstatat(c->objects, hex, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT) {
+        a->status = error_set_errno(a->err, ST_IO, "cannot look at sha256:%s", hex);
+        return false;
+    }
+    if (!S_ISREG(st.st_mode)) return true;
     struct cache_entry e = {.digest = *digest,
+                            .kind = CACHE_OTHER,
                             .origin = CACHE_RECOVERED,
+                            .size_bytes = (uint64_t)st.st_size,
                             .created_ns = (int64_t)st.st_ctim.tv_sec * 1000000000};
-    entry_from_file(c, fd, (uint64_t)st.st_size, &e);
+    /* One that cannot be read keeps its record, and with it its names: verify will judge it. */
+    auto_fd int fd = openat(c->objects, hex, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0) entry_from_file(c, fd, (uint64_t)st.st_size, &e);
     struct change put = {.kind = CHANGE_PUT, .digest = *digest, .entry = &e};
     a->status = writer_apply(a->w, &put, a->err);
     return a->status == ST_OK;
@@ -233,12 +255,12 @@ static enum status exchange(struct cache *c, int tmp, const char *name, struct e
     char old[64];
     snprintf(old, sizeof old, "index.%lld", (long long)cache_now_ns());
     if (renameat(c->dir, CACHE_INDEX, quarantine, old) < 0 && errno != ENOENT)
-        return error_set_errno(err, ST_IO, "cannot move the damaged index away");
+        return error_set_errno(err, cache_io_status(), "cannot move the damaged index away");
     if (renameat(tmp, name, c->dir, CACHE_INDEX) < 0)
-        return error_set_errno(err, ST_IO, "cannot put the new index in place");
+        return error_set_errno(err, cache_io_status(), "cannot put the new index in place");
     auto_fd int dir = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fsync(dir) < 0)
-        return error_set_errno(err, ST_IO, "cannot sync %s", c->path);
+        return error_set_errno(err, cache_io_status(), "cannot sync %s", c->path);
     return roots_publish(c, err);
 }
 
@@ -260,7 +282,7 @@ static enum status rebuild(struct cache *c, void *context, struct error *err) {
     static const char name[] = "index";
     remove_environment(tmp, name);
     if (mkdirat(tmp, name, 0700) < 0)
-        return error_set_errno(err, errno == ENOSPC ? ST_LIMIT : ST_IO, "cannot make an index");
+        return error_set_errno(err, cache_io_status(), "cannot make an index");
     char path[4200];
     snprintf(path, sizeof path, "%s/tmp/%s", c->path, name);
     uint64_t files = 0;

@@ -6,7 +6,8 @@
  *     hutch-roots 1
  *     name NAME:TAG DIGEST SEQUENCE CREATED SIGNER
  *     pin DIGEST CREATED WHO
- *     entry DIGEST SIZE KIND ORIGIN CREATED SIGNER MEDIA-TYPE REFERENCES [DIGEST...]
+ *     entry DIGEST SIZE KIND ORIGIN CREATED SIGNER MEDIA-TYPE KEY MODULE TARGET REFERENCES
+ *         [DIGEST...]
  *     end DIGEST
  *
  * "-" stands for an empty word; blanks and '%' in a word are %XX. A file whose end does not
@@ -44,6 +45,13 @@ static void put_hex(struct buffer *b, const struct digest *digest) {
     buffer_printf(b, " %s", hex);
 }
 
+static void put_optional(struct buffer *b, const struct digest *digest) {
+    if (digest)
+        put_hex(b, digest);
+    else
+        buffer_printf(b, " -");
+}
+
 static bool get_word(char **rest, char *ret, size_t size) {
     char *word = strsep(rest, " ");
     if (!word || !*word) return false;
@@ -67,6 +75,12 @@ static bool get_word(char **rest, char *ret, size_t size) {
 static bool get_hex(char **rest, struct digest *ret) {
     char *word = strsep(rest, " ");
     return word && strlen(word) == 64 && digest_from_hex(word, ret);
+}
+
+static bool get_optional(char **rest, struct digest *ret, bool *ret_has) {
+    char *word = strsep(rest, " ");
+    *ret_has = word && strcmp(word, "-") != 0;
+    return word && (!*ret_has || (strlen(word) == 64 && digest_from_hex(word, ret)));
 }
 
 static bool get_number(char **rest, uint64_t *ret) {
@@ -126,6 +140,9 @@ static enum status entry_line(void *context, const void *key, size_t key_size,
                   (int)e.origin, (unsigned long long)e.created_ns);
     put_word(b, e.signer);
     put_word(b, e.media_type);
+    put_optional(b, e.has_key ? &e.key.digest : NULL);
+    put_optional(b, e.has_module ? &e.module : NULL);
+    put_word(b, e.target);
     buffer_printf(b, " %u", e.ref_count);
     for (uint32_t i = 0; i < e.ref_count; i++) put_hex(b, &e.refs[i]);
     buffer_put_u8(b, '\n');
@@ -146,16 +163,18 @@ enum status roots_write(struct index_writer *w, struct error *err) {
     buffer_put_u8(&b, '\n');
     if ((status = buffer_status(&b, err)) != ST_OK) return status;
     status = file_publish(w->cache->dir, ROOTS_NEW, b.bytes, b.size, 0600, err);
-    return status == ST_IO && err && err->saved_errno == ENOSPC ? (err->status = ST_LIMIT)
-                                                                : status;
+    if (status != ST_IO || !err) return status;
+    errno = err->saved_errno;
+    return err->status = cache_io_status();
 }
 
 enum status roots_publish(struct cache *c, struct error *err) {
     if (renameat(c->dir, ROOTS_NEW, c->dir, CACHE_ROOTS) < 0)
-        return error_set_errno(err, ST_IO, "cannot replace %s/" CACHE_ROOTS, c->path);
+        return error_set_errno(err, cache_io_status(), "cannot replace %s/" CACHE_ROOTS,
+                               c->path);
     auto_fd int dir = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fsync(dir) < 0)
-        return error_set_errno(err, ST_IO, "cannot sync %s", c->path);
+        return error_set_errno(err, cache_io_status(), "cannot sync %s", c->path);
     return ST_OK;
 }
 
@@ -187,31 +206,61 @@ static enum status apply_pin(struct index_writer *w, char *rest, struct error *e
                         err);
 }
 
-static enum status apply_entry(struct index_writer *w, char *rest, struct error *err) {
+/* ST_NOT_FOUND: there is no such file of that size. */
+static enum status look_for(struct index_writer *w, const struct digest *digest, uint64_t size,
+                            struct error *err) {
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(digest, hex);
+    struct stat st;
+    if (fstatat(w->cache->objects, hex, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return (uint64_t)st.st_size == size ? ST_OK : ST_NOT_FOUND;
+    if (errno == ENOENT) return ST_NOT_FOUND;
+    return error_set_errno(err, ST_IO, "cannot look at sha256:%s", hex);
+}
+
+/* Describes an entry of which only the file was left, like the one that needs it. */
+static enum status adopt_need(struct index_writer *w, const struct cache_entry *by,
+                              const struct digest *digest, struct error *err) {
     struct cache_entry e = {0};
+    enum status status = writer_entry(w, digest, &e, err);
+    if (status == ST_NOT_FOUND) return ST_OK;
+    if (status != ST_OK || e.origin != CACHE_RECOVERED || e.ref_count) return status;
+    e.origin = by->origin;
+    memcpy(e.signer, by->signer, sizeof e.signer);
+    return writer_apply(w, &(struct change){.kind = CHANGE_PUT, .digest = *digest, .entry = &e},
+                        err);
+}
+
+static enum status apply_entry(struct index_writer *w, char *rest, struct error *err) {
+    struct cache_entry e = {0}, known = {0};
     struct digest refs[CACHE_REFS_MAX];
     uint64_t kind, origin, created, ref_count;
     if (!get_hex(&rest, &e.digest) || !get_number(&rest, &e.size_bytes) ||
         !get_number(&rest, &kind) || !get_number(&rest, &origin) ||
         !get_number(&rest, &created) || !get_word(&rest, e.signer, sizeof e.signer) ||
-        !get_word(&rest, e.media_type, sizeof e.media_type) || !get_number(&rest, &ref_count) ||
+        !get_word(&rest, e.media_type, sizeof e.media_type) ||
+        !get_optional(&rest, &e.key.digest, &e.has_key) ||
+        !get_optional(&rest, &e.module, &e.has_module) ||
+        !get_word(&rest, e.target, sizeof e.target) || !get_number(&rest, &ref_count) ||
         ref_count > CACHE_REFS_MAX || kind > UINT8_MAX || origin > UINT8_MAX)
         return ST_OK;
     for (uint32_t i = 0; i < ref_count; i++)
         if (!get_hex(&rest, &refs[i])) return ST_OK;
-    char hex[DIGEST_HEX_SIZE];
-    digest_hex(&e.digest, hex);
-    struct stat st;
-    if (fstatat(w->cache->objects, hex, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        (uint64_t)st.st_size != e.size_bytes)
-        return ST_OK;
+    enum status status = look_for(w, &e.digest, e.size_bytes, err);
+    if (status != ST_OK) return status == ST_NOT_FOUND ? ST_OK : status;
     e.kind = (enum cache_kind)kind;
     e.origin = (enum cache_origin)origin;
     e.created_ns = (int64_t)created;
     e.refs = refs;
     e.ref_count = (uint32_t)ref_count;
-    return writer_apply(
-        w, &(struct change){.kind = CHANGE_PUT, .digest = e.digest, .entry = &e}, err);
+    /* What could be saved of the old index says as much and may be newer. */
+    status = writer_entry(w, &e.digest, &known, err);
+    if (status == ST_NOT_FOUND || (status == ST_OK && known.origin == CACHE_RECOVERED))
+        status = writer_apply(
+            w, &(struct change){.kind = CHANGE_PUT, .digest = e.digest, .entry = &e}, err);
+    for (uint32_t i = 0; i < e.ref_count && status == ST_OK; i++)
+        status = adopt_need(w, &e, &refs[i], err);
+    return status;
 }
 
 /* Entries first: names and pins are of entries that are there. */
@@ -238,11 +287,17 @@ static enum status apply_lines(struct index_writer *w, const char *text, bool en
 
 enum status roots_apply(struct index_writer *w, struct error *err) {
     auto_buffer struct buffer b = {0};
-    struct error ignored = {0};
-    if (file_read(w->cache->dir, CACHE_ROOTS, ROOTS_MAX_BYTES, &b, &ignored) != ST_OK)
-        return ST_OK;
+    struct error why = {0};
+    enum status status = file_read(w->cache->dir, CACHE_ROOTS, ROOTS_MAX_BYTES, &b, &why);
+    if (status == ST_IO && why.saved_errno == ENOENT) return ST_OK;
+    /* Without it names would be lost, and the next change would write that down. */
+    if (status != ST_OK)
+        return error_set(err, status,
+                         "cannot make an index of %s without its names (remove " CACHE_ROOTS
+                         " there to do so): %.200s",
+                         w->cache->path, why.message);
     buffer_put_u8(&b, 0);
-    enum status status = buffer_status(&b, err);
+    status = buffer_status(&b, err);
     if (status != ST_OK) return status;
     static const char first[] = "hutch-roots 1\n";
     if (b.size < sizeof first || memcmp(b.bytes, first, sizeof first - 1) != 0) return ST_OK;

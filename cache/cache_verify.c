@@ -73,6 +73,7 @@ static enum status look_only(void *context, const void *key, size_t key_size,
 static enum status read_everything(struct cache *c, void *context) {
     struct records *r = context;
     r->entries.count = 0;
+    if (!index_is_latest(c)) return ST_DAMAGED;
     enum status status = index_each(c, DB_OBJECTS, NULL, 0, take_record, r);
     for (enum index_db db = 0; db < DB_COUNT && status == ST_OK; db++)
         if (db != DB_OBJECTS) status = index_each(c, db, NULL, 0, look_only, NULL);
@@ -161,35 +162,62 @@ static void found(struct verification *v, const struct digest *digest, const cha
     if (v->visit) v->visit(v->context, digest, what);
 }
 
+struct look {
+    struct stat st;
+    struct digest digest;
+    uint64_t size;
+    bool regular;
+    struct error why;
+};
+
+/* ST_OK: hashed, or no regular file. ST_NOT_FOUND: collected meanwhile. ST_IO: unreadable. */
+static enum status look_at(struct cache *c, const char *hex, int *ret_fd, struct look *l) {
+    int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    /* Being looked at is no use: the access time stays, where we may say so. */
+    auto_fd int fd = openat(c->objects, hex, flags | O_NOATIME);
+    if (fd < 0 && errno == EPERM) fd = openat(c->objects, hex, flags);
+    *l = (struct look){0};
+    if (fd < 0 && errno == ENOENT) return ST_NOT_FOUND;
+    if (fd < 0 && (errno == ELOOP || errno == ENXIO)) return ST_OK; /* a link, a socket */
+    if (fd < 0) {
+        bool us = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+        return error_set_errno(&l->why, us ? ST_NO_MEMORY : ST_IO, "cannot open an entry");
+    }
+    if (fstat(fd, &l->st) < 0) return error_set_errno(&l->why, ST_IO, "cannot look at it");
+    l->regular = S_ISREG(l->st.st_mode);
+    enum status status = l->regular ? file_digest(fd, &l->digest, &l->size, &l->why) : ST_OK;
+    if (status == ST_OK) *ret_fd = steal_fd(&fd);
+    return status;
+}
+
 static enum status verify_file(struct verification *v, const struct digest *digest,
                                struct error *err) {
     struct cache *c = v->cache;
     char hex[DIGEST_HEX_SIZE];
     digest_hex(digest, hex);
-    int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    /* Being looked at is no use: the access time stays, where we may say so. */
-    auto_fd int fd = openat(c->objects, hex, flags | O_NOATIME);
-    if (fd < 0 && errno == EPERM) fd = openat(c->objects, hex, flags);
-    if (fd < 0 && errno == ENOENT) return ST_OK; /* collected meanwhile */
-    struct stat st = {0};
-    struct digest digest_now;
-    uint64_t size = 0;
-    bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    struct error why = {0};
-    enum status status = regular ? file_digest(fd, &digest_now, &size, &why) : ST_DAMAGED;
-    if (status == ST_NO_MEMORY) return error_set(err, ST_NO_MEMORY, "out of memory");
+    auto_fd int fd = -1;
+    struct look l;
+    enum status status = look_at(c, hex, &fd, &l);
+    /* An entry that cannot be read is as good as damaged: its bytes are not to be had. But a
+     * disk may think better of it. */
+    for (unsigned tries = 0; status == ST_IO && tries < 2; tries++)
+        status = look_at(c, hex, &fd, &l);
+    if (status == ST_NOT_FOUND) return ST_OK;
+    if (status == ST_NO_MEMORY) {
+        if (err) *err = l.why;
+        return status;
+    }
     v->report->entries++;
-    v->report->bytes += size;
-    if (status == ST_OK && digest_equal(&digest_now, digest)) {
-        if (!entry_sealed(&st) && !c->read_only) entry_seal(fd);
+    v->report->bytes += l.size;
+    if (status == ST_OK && l.regular && digest_equal(&l.digest, digest)) {
+        if (!entry_sealed(&l.st) && !c->read_only) entry_seal(fd);
         return ST_OK;
     }
-    /* An entry that cannot be read (EIO) is damaged too: its bytes are not to be had. */
     v->report->damaged++;
     found(v, digest,
-          !regular          ? "not a regular file"
-          : status != ST_OK ? why.message
-                            : "its bytes have changed");
+          status != ST_OK ? l.why.message
+          : !l.regular    ? "not a regular file"
+                          : "its bytes have changed");
     if (c->read_only) return ST_OK;
     status = entry_quarantine(c, digest, err);
     return status == ST_OK && !add(&v->gone, digest)

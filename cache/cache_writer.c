@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 struct cache_writer {
@@ -27,8 +26,7 @@ struct cache_writer {
 };
 
 static enum status io_error(struct error *err, const char *what) {
-    bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-    return error_set_errno(err, full ? ST_LIMIT : ST_IO, "%s", what);
+    return error_set_errno(err, cache_io_status(), "%s", what);
 }
 
 /* A file in tmp/ of a name that nobody else has, locked. */
@@ -98,14 +96,22 @@ void cache_writer_abort(struct cache_writer *w) {
 
 /* ---- publishing -------------------------------------------------------------------------- */
 
+/* Read, not mapped: a disk that fails is an answer here, and no signal. */
 static bool same_bytes(int a, int b, uint64_t size) {
-    if (size == 0) return true;
-    void *x = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, a, 0);
-    void *y = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, b, 0);
-    bool same = x != MAP_FAILED && y != MAP_FAILED && memcmp(x, y, (size_t)size) == 0;
-    if (x != MAP_FAILED) munmap(x, (size_t)size);
-    if (y != MAP_FAILED) munmap(y, (size_t)size);
-    return same;
+    enum {
+        PIECE = 1 << 16
+    };
+    auto_free uint8_t *x = malloc(2 * PIECE);
+    if (!x) return false;
+    for (uint64_t at = 0; at < size;) {
+        ssize_t n = pread(a, x, PIECE, (off_t)at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0 || pread(b, x + PIECE, (size_t)n, (off_t)at) != n ||
+            memcmp(x, x + PIECE, (size_t)n) != 0)
+            return false;
+        at += (uint64_t)n;
+    }
+    return true;
 }
 
 /* true: objects/ has the bytes under their name already, and ret_fd is open on them. */

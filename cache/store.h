@@ -58,6 +58,8 @@ struct cache {
 };
 
 int64_t cache_now_ns(void); /* CLOCK_REALTIME */
+/* Of a failed system call, by errno: ST_LIMIT where the disk is full, else ST_IO. */
+enum status cache_io_status(void);
 /* Opens a directory of the cache by name; makes it where it is not there. */
 enum status cache_subdir(struct cache *c, const char *name, int *ret_fd,
                          struct error *err) must_check;
@@ -108,6 +110,12 @@ typedef enum status (*index_visitor)(void *context, const void *key, size_t key_
 /* Visits the records whose key begins with prefix. */
 enum status index_each(struct cache *c, enum index_db db, const void *prefix,
                        size_t prefix_size, index_visitor visit, void *context) must_check;
+/*
+ * Inside a reader. LMDB has two meta pages and takes the one with the higher number: one bit
+ * there and it shows the state before the last change, of which every page is sound. So each
+ * change writes its number into the record of the totals.
+ */
+bool index_is_latest(struct cache *c);
 void index_close(struct cache *c);
 /* Shared with those who open an environment of their own. */
 enum status index_from_mdb(int rc, struct error *err); /* ST_DAMAGED, ST_IO, ST_LIMIT, ... */
@@ -151,6 +159,9 @@ enum status writer_begin(struct index_writer *w, const char *path, bool create,
 enum status writer_apply(struct index_writer *w, const struct change *change,
                          struct error *err) must_check;
 enum status writer_commit(struct index_writer *w, struct error *err) must_check;
+/* What is recorded of an entry; refs is NULL whatever ref_count says. ST_NOT_FOUND. */
+enum status writer_entry(struct index_writer *w, const struct digest *digest,
+                         struct cache_entry *ret_entry, struct error *err) must_check;
 void writer_close(struct index_writer *w);
 /* Reads the records of one database inside the writer's transaction. */
 enum status writer_each(struct index_writer *w, enum index_db db, index_visitor visit,
