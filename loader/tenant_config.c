@@ -13,7 +13,8 @@
 #define CONFIG_MAGIC UINT64_C(0x31464e4f43544e54) /* "TNTCONF1" */
 enum {
     DIR_READ_ONLY = 1,
-    DIR_IMAGE = 2
+    DIR_IMAGE = 2,
+    DIR_MEMORY = 4
 };
 
 static void put_string(struct buffer *b, const char *text) {
@@ -42,7 +43,10 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     for (uint32_t i = 0; i < config->dir_count; i++) {
         buffer_put_u32(&b, (uint32_t)config->dirs[i].fd);
         buffer_put_u32(&b, (config->dirs[i].read_only ? DIR_READ_ONLY : 0u) |
-                               (config->dirs[i].image ? DIR_IMAGE : 0u));
+                               (config->dirs[i].image ? DIR_IMAGE : 0u) |
+                               (config->dirs[i].memory ? DIR_MEMORY : 0u));
+        buffer_put_u64(&b, config->dirs[i].size_bytes);
+        buffer_put_u64(&b, config->dirs[i].inodes);
         put_string(&b, config->dirs[i].guest);
     }
     buffer_put_u32(&b, config->requests.socket);
@@ -125,6 +129,9 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
         uint32_t flags = reader_u32(r);
         dirs[i].read_only = flags & DIR_READ_ONLY;
         dirs[i].image = flags & DIR_IMAGE;
+        dirs[i].memory = flags & DIR_MEMORY;
+        dirs[i].size_bytes = reader_u64(r);
+        dirs[i].inodes = reader_u64(r);
         dirs[i].guest = take_string(r);
     }
     c->dirs = dirs;

@@ -5,7 +5,8 @@
  *
  *     u64 magic, u32 object fd, u32 profile fd, u64 max memory, u64 max stack, u64 timeout in
  * ns, str name, u32 has invoke, str invoke, u32 argc, str argv..., u32 envc, str env..., u32
- * preopens, { u32 fd, u32 flags, str guest path }...; flags: 1 read-only, 2 a file image; u32
+ * preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str guest path }...; flags: 1 read-only,
+ * 2 a file image, 4 in memory (fd -1, or an image beneath; size and inodes are its limits); u32
  * request socket, u32 listen fd, u32 control fd, u32 snapshot fd, u32 prefault
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
@@ -18,7 +19,8 @@
 struct tenant_dir {
     int fd;
     const char *guest;
-    bool read_only, image;
+    bool read_only, image, memory;
+    uint64_t size_bytes, inodes; /* as in struct wasi_preopen */
 };
 
 /* Where a program gets requests from (runtime.h, wasi_config.next_request), and goes on from.

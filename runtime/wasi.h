@@ -17,6 +17,7 @@
  *   wasi_poll.c     clocks and poll_oneoff
  *   wasi_request.c  the request socket: the next request as an accepted connection
  *   wasi_image.c    the same for descriptors that stand for files in an image
+ *   wasi_files.c    and for files in memory (memfs.h)
  *
  * Invariants: every guest address goes through guest_range or guest_array; no host path is
  * built from a guest path but by wasi_beneath.c; nothing is allocated but in wasi_create and
@@ -26,6 +27,8 @@
 #define HUTCH_RUNTIME_WASI_H
 
 #include "runtime/runtime.h"
+
+struct memfs;
 
 #include <poll.h>
 #include <sys/uio.h>
@@ -140,6 +143,9 @@ struct wasi_mount {
     char *guest_path;
     uint32_t guest_path_length;
     bool read_only;
+    bool in_memory; /* files in memory, the image (if any) beneath them */
+    uint32_t memfs; /* number of the mount there, and what it may take */
+    uint64_t limit_bytes, limit_inodes;
     int host_fd;        /* a directory of the host, borrowed by its descriptor; or -1 */
     struct image image; /* bytes is NULL where it is none */
     void *mapping;
@@ -158,6 +164,7 @@ struct wasi_descriptor {
     int host_fd; /* -1: a standard stream the host does not have; a file in an image */
     const struct wasi_mount *mount; /* NULL: nothing beneath a preopen */
     const struct image *image;      /* not NULL: node of it, and a position for reading */
+    struct memfs *files;            /* not NULL: a file in memory: node, kept open; position */
     uint64_t node, position;
     uint16_t flags; /* fdflags of what has no host descriptor */
     uint64_t rights_base, rights_inheriting;
@@ -176,6 +183,7 @@ struct wasi {
     struct wasi_strings args, env;
     struct wasi_mount *mounts; /* one for each preopen */
     uint32_t mount_count;
+    struct memfs *files;               /* of all mounts in memory; NULL where there are none */
     struct wasi_descriptor streams[3]; /* as they were given to the program */
     wasi_next_request next_request;
     void *next_request_context;
@@ -245,7 +253,8 @@ enum status wasi_mounts_create(struct wasi *w, const struct wasi_config *config,
                                struct error *err) must_check;
 void wasi_mounts_destroy(struct wasi *w);
 /* The descriptor of a preopened directory, as the guest finds it. */
-struct wasi_descriptor wasi_mount_descriptor(const struct wasi_mount *mount);
+struct wasi_descriptor wasi_mount_descriptor(const struct wasi *w,
+                                             const struct wasi_mount *mount);
 
 /* ---- paths beneath a directory (wasi_beneath.c) ------------------------------------------ */
 
@@ -298,9 +307,7 @@ enum status wasi_image_map(struct wasi_mount *to, int fd, struct error *err) mus
 /* These are for descriptors with an image, after rights and addresses were looked at. */
 enum wasi_errno wasi_image_read(const struct wasi_descriptor *d, const struct iovec *iovecs,
                                 int count, uint64_t offset, uint32_t *ret_n);
-enum wasi_errno wasi_image_seek(struct wasi_descriptor *d, int64_t offset, int whence,
-                                uint64_t *ret_position);
-uint64_t wasi_image_bytes_left(const struct wasi_descriptor *d);
+enum wasi_errno wasi_image_size(const struct wasi_descriptor *d, uint64_t *ret_size);
 enum wasi_errno wasi_image_filestat(const struct wasi_descriptor *d, uint8_t *to,
                                     enum wasi_abi abi);
 enum wasi_errno wasi_image_path_filestat(const struct wasi_descriptor *d, const char *path,
@@ -314,6 +321,46 @@ enum wasi_errno wasi_image_readlink(const struct wasi_descriptor *d, const char 
 /* The answer to whoever would change the last component of path (which is cut), or make it. */
 enum wasi_errno wasi_image_refuse(const struct wasi_descriptor *d, char *path, bool makes);
 enum wasi_errno wasi_image_readdir(const struct wasi_descriptor *d, uint8_t *to, uint32_t size,
+                                   uint64_t cookie, uint32_t *ret_n);
+
+/* ---- files in memory (wasi_files.c) ------------------------------------------------------ */
+
+/* These are for descriptors with files, after rights and addresses were looked at. */
+void wasi_files_close(const struct wasi_descriptor *d);
+enum wasi_errno wasi_files_read(const struct wasi_descriptor *d, const struct iovec *iovecs,
+                                int count, uint64_t offset, uint32_t *ret_n);
+/* An append goes to the end, wherever offset is. */
+enum wasi_errno wasi_files_write(struct wasi_descriptor *d, const struct iovec *iovecs,
+                                 int count, uint64_t offset, uint32_t *ret_n);
+uint64_t wasi_files_size(const struct wasi_descriptor *d);
+enum wasi_errno wasi_files_filestat(const struct wasi_descriptor *d, uint8_t *to,
+                                    enum wasi_abi abi);
+enum wasi_errno wasi_files_set_size(const struct wasi_descriptor *d, uint64_t size_bytes);
+enum wasi_errno wasi_files_allocate(const struct wasi_descriptor *d, uint64_t offset,
+                                    uint64_t size_bytes);
+enum wasi_errno wasi_files_set_times(const struct wasi_descriptor *d,
+                                     const struct timespec times[2]);
+/* Fills in what the descriptor stands for. */
+enum wasi_errno wasi_files_open(const struct wasi_descriptor *d, const char *path,
+                                uint32_t oflags, bool follow, bool writes, uint32_t fdflags,
+                                struct wasi_descriptor *ret_opened);
+enum wasi_errno wasi_files_path_filestat(const struct wasi_descriptor *d, const char *path,
+                                         bool follow, uint8_t *to, enum wasi_abi abi);
+enum wasi_errno wasi_files_path_set_times(const struct wasi_descriptor *d, const char *path,
+                                          bool follow, const struct timespec times[2]);
+enum wasi_errno wasi_files_readlink(const struct wasi_descriptor *d, const char *path,
+                                    uint8_t *to, uint32_t to_size, uint32_t *ret_n);
+enum wasi_errno wasi_files_mkdir(const struct wasi_descriptor *d, const char *path);
+enum wasi_errno wasi_files_rmdir(const struct wasi_descriptor *d, const char *path);
+enum wasi_errno wasi_files_unlink(const struct wasi_descriptor *d, const char *path);
+enum wasi_errno wasi_files_symlink(const struct wasi_descriptor *d, const char *target,
+                                   const char *path);
+/* One of the two may be no file in memory: EXDEV. */
+enum wasi_errno wasi_files_link(const struct wasi_descriptor *from, const char *from_path,
+                                const struct wasi_descriptor *to, const char *to_path);
+enum wasi_errno wasi_files_rename(const struct wasi_descriptor *from, const char *from_path,
+                                  const struct wasi_descriptor *to, const char *to_path);
+enum wasi_errno wasi_files_readdir(const struct wasi_descriptor *d, uint8_t *to, uint32_t size,
                                    uint64_t cookie, uint32_t *ret_n);
 
 /* ---- the request socket (wasi_request.c) ------------------------------------------------- */

@@ -101,6 +101,12 @@ enum wasi_errno wasi_fd_readdir(struct wasi *w, struct guest_memory m, uint32_t 
         if (e == WASI_OK) store_u32(n, used);
         return e;
     }
+    if (d->files) {
+        uint32_t used = 0;
+        e = wasi_files_readdir(d, bytes, buf_len, cookie, &used);
+        if (e == WASI_OK) store_u32(n, used);
+        return e;
+    }
     if (cookie > INT64_MAX || lseek(d->host_fd, (off_t)cookie, SEEK_SET) < 0)
         return cookie > INT64_MAX ? WASI_EINVAL : wasi_errno_last();
 

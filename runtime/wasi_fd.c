@@ -114,7 +114,7 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
     enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &d);
     if (e != WASI_OK) return e;
     if (flags & ~(uint32_t)31) return WASI_EINVAL;
-    if (d->image || d->requests) {
+    if (d->image || d->files || d->requests) {
         const uint32_t settable = WASI_FDFLAG_APPEND | WASI_FDFLAG_NONBLOCK;
         if (flags & ~settable & ~(uint32_t)d->flags) return WASI_ENOTSUP;
         if (d->filetype == WASI_FILETYPE_DIRECTORY) return flags ? WASI_EINVAL : WASI_OK;
@@ -141,6 +141,7 @@ enum wasi_errno wasi_fd_filestat_get(struct wasi *w, struct guest_memory m, uint
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
     if (!to) return WASI_EFAULT;
     if (d->image) return wasi_image_filestat(d, to, abi);
+    if (d->files) return wasi_files_filestat(d, to, abi);
     struct stat st = {0};
     if (!d->requests && fstat(d->host_fd, &st) != 0) return wasi_errno_last();
     wasi_filestat_store(to, &st, d->filetype, abi);
@@ -163,6 +164,7 @@ enum wasi_errno wasi_fd_filestat_set_size(struct wasi *w, struct guest_memory m,
     if (e != WASI_OK) return e;
     if (size > INT64_MAX) return WASI_EINVAL;
     if (d->image) return WASI_EROFS;
+    if (d->files) return wasi_files_set_size(d, size);
     return ftruncate(d->host_fd, (off_t)size) == 0 ? WASI_OK : wasi_errno_last();
 }
 
@@ -176,6 +178,7 @@ enum wasi_errno wasi_fd_filestat_set_times(struct wasi *w, struct guest_memory m
     e = wasi_times_load(atim, mtim, flags, times);
     if (e != WASI_OK) return e;
     if (d->read_only) return WASI_EROFS;
+    if (d->files) return wasi_files_set_times(d, times);
     /* By descriptor, also where it is one with O_PATH, which futimens(3) would refuse. */
     return utimensat(d->host_fd, "", times, AT_EMPTY_PATH) == 0 ? WASI_OK : wasi_errno_last();
 }
@@ -187,7 +190,7 @@ static enum wasi_errno sync_with(struct wasi *w, uint32_t fd, uint64_t right,
     struct wasi_descriptor *d;
     enum wasi_errno e = wasi_descriptor_get(w, fd, right, &d);
     if (e != WASI_OK) return e;
-    if (d->image) return WASI_OK; /* it is as it is on the disk */
+    if (d->image || d->files) return WASI_OK; /* it is as it is, and goes to no disk */
     return call(d->host_fd) == 0 ? WASI_OK : wasi_errno_last();
 }
 
@@ -211,6 +214,7 @@ enum wasi_errno wasi_fd_allocate(struct wasi *w, struct guest_memory m, uint32_t
     if (length == 0) return WASI_EINVAL;
     if (add_overflows(offset, length, &end) || end > INT64_MAX) return WASI_EFBIG;
     if (d->image) return WASI_EROFS;
+    if (d->files) return wasi_files_allocate(d, offset, length);
     /* Not posix_fallocate(3): where a file system cannot, glibc would write every block. */
     return fallocate(d->host_fd, 0, (off_t)offset, (off_t)length) == 0 ? WASI_OK
                                                                        : wasi_errno_last();
@@ -227,7 +231,7 @@ enum wasi_errno wasi_fd_advise(struct wasi *w, struct guest_memory m, uint32_t f
     if (e != WASI_OK) return e;
     if (advice >= countof(host_advice)) return WASI_EINVAL;
     if (offset > INT64_MAX || length > INT64_MAX) return WASI_EINVAL;
-    if (d->image) return WASI_OK; /* shared with others, who may want it otherwise */
+    if (d->image || d->files) return WASI_OK; /* in memory, and perhaps shared */
     int result = posix_fadvise(d->host_fd, (off_t)offset, (off_t)length, host_advice[advice]);
     return wasi_errno_from_host(result);
 }

@@ -86,25 +86,12 @@ end:
     return WASI_OK;
 }
 
-enum wasi_errno wasi_image_seek(struct wasi_descriptor *d, int64_t offset, int whence,
-                                uint64_t *ret_position) {
+enum wasi_errno wasi_image_size(const struct wasi_descriptor *d, uint64_t *ret_size) {
     struct image_node node;
-    int64_t base = 0, to = 0;
     enum image_result result = image_node(d->image, d->node, &node);
     if (result != IMAGE_OK) return errno_of(result);
-    if (whence == SEEK_CUR) base = (int64_t)d->position;
-    if (whence == SEEK_END) base = (int64_t)node.size_bytes;
-    if (add_overflows(base, offset, &to)) return WASI_EOVERFLOW;
-    if (to < 0) return WASI_EINVAL;
-    d->position = (uint64_t)to;
-    *ret_position = (uint64_t)to;
+    *ret_size = node.size_bytes;
     return WASI_OK;
-}
-
-uint64_t wasi_image_bytes_left(const struct wasi_descriptor *d) {
-    struct image_node node;
-    if (image_node(d->image, d->node, &node) != IMAGE_OK) return 0;
-    return d->position < node.size_bytes ? node.size_bytes - d->position : 0;
 }
 
 static void store_stat(uint8_t *to, const struct image *image, const struct image_node *node,

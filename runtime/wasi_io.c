@@ -67,11 +67,22 @@ static enum wasi_errno finish(ssize_t moved, uint8_t *ret_n) {
 
 /* ---- reads and writes -------------------------------------------------------------------- */
 
-static enum wasi_errno read_image(const struct wasi *w, const struct wasi_descriptor *d,
-                                  int count, uint64_t offset, uint8_t *ret_n) {
+/* Of an image or of files in memory. */
+static enum wasi_errno read_here(const struct wasi *w, const struct wasi_descriptor *d,
+                                 int count, uint64_t offset, uint8_t *ret_n) {
     uint32_t got = 0;
-    enum wasi_errno e = wasi_image_read(d, w->scratch.iovecs, count, offset, &got);
+    enum wasi_errno e = d->image ? wasi_image_read(d, w->scratch.iovecs, count, offset, &got)
+                                 : wasi_files_read(d, w->scratch.iovecs, count, offset, &got);
     if (e == WASI_OK) store_u32(ret_n, got);
+    return e;
+}
+
+static enum wasi_errno write_here(const struct wasi *w, struct wasi_descriptor *d, int count,
+                                  uint64_t offset, uint8_t *ret_n) {
+    uint32_t put = 0;
+    if (d->image) return WASI_EROFS; /* which has no right to write */
+    enum wasi_errno e = wasi_files_write(d, w->scratch.iovecs, count, offset, &put);
+    if (e == WASI_OK) store_u32(ret_n, put);
     return e;
 }
 
@@ -85,8 +96,8 @@ enum wasi_errno wasi_fd_read(struct wasi *w, struct guest_memory m, uint32_t fd,
     if (!n) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
-    if (d->image) {
-        e = read_image(w, d, count, d->position, n);
+    if (d->image || d->files) {
+        e = read_here(w, d, count, d->position, n);
         if (e == WASI_OK) d->position += load_u32(n);
         return e;
     }
@@ -103,7 +114,13 @@ enum wasi_errno wasi_fd_write(struct wasi *w, struct guest_memory m, uint32_t fd
     if (!n) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
-    if (d->image) return WASI_EROFS; /* which has no right to write */
+    if (d->image || d->files) {
+        uint64_t at =
+            d->flags & WASI_FDFLAG_APPEND && d->files ? wasi_files_size(d) : d->position;
+        e = write_here(w, d, count, at, n);
+        if (e == WASI_OK) d->position = at + load_u32(n);
+        return e;
+    }
     return finish(writev(d->host_fd, w->scratch.iovecs, count), n);
 }
 
@@ -122,8 +139,9 @@ static enum wasi_errno positioned(struct wasi *w, struct guest_memory m, uint32_
     if (offset > INT64_MAX) return WASI_EINVAL;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
-    if (d->image) /* which has no right to write */
-        return right == WASI_RIGHT_FD_READ ? read_image(w, d, count, offset, n) : WASI_EROFS;
+    if (d->image || d->files)
+        return right == WASI_RIGHT_FD_READ ? read_here(w, d, count, offset, n)
+                                           : write_here(w, d, count, offset, n);
     return finish(call(d->host_fd, w->scratch.iovecs, count, (off_t)offset), n);
 }
 
@@ -148,14 +166,29 @@ static bool whence_of(uint32_t whence, enum wasi_abi abi, int *ret) {
     return true;
 }
 
+/* Of what has its position here. */
+static enum wasi_errno seek_here(struct wasi_descriptor *d, int64_t offset, int whence,
+                                 uint8_t *ret_offset) {
+    uint64_t size = 0;
+    int64_t base = 0, to = 0;
+    enum wasi_errno e = WASI_OK;
+    if (d->image)
+        e = wasi_image_size(d, &size);
+    else
+        size = wasi_files_size(d);
+    if (e != WASI_OK) return e;
+    if (whence == SEEK_CUR) base = (int64_t)d->position;
+    if (whence == SEEK_END) base = size < INT64_MAX ? (int64_t)size : INT64_MAX;
+    if (add_overflows(base, offset, &to)) return WASI_EOVERFLOW;
+    if (to < 0) return WASI_EINVAL;
+    d->position = (uint64_t)to;
+    store_u64(ret_offset, (uint64_t)to);
+    return WASI_OK;
+}
+
 static enum wasi_errno seek(struct wasi_descriptor *d, int64_t offset, int whence,
                             uint8_t *ret_offset) {
-    if (d->image) {
-        uint64_t position = 0;
-        enum wasi_errno e = wasi_image_seek(d, offset, whence, &position);
-        if (e == WASI_OK) store_u64(ret_offset, position);
-        return e;
-    }
+    if (d->image || d->files) return seek_here(d, offset, whence, ret_offset);
     off_t at = lseek(d->host_fd, offset, whence);
     if (at < 0) return wasi_errno_last();
     store_u64(ret_offset, (uint64_t)at);

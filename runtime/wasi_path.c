@@ -31,17 +31,12 @@ static enum wasi_errno load(struct wasi *w, struct guest_memory m, uint32_t fd, 
     return e != WASI_OK ? e : wasi_path_load(m, path, path_len, ret_path);
 }
 
-/* Directory and place of a function that makes, removes or moves something. */
-static enum wasi_errno load_place(struct wasi *w, struct guest_memory m, uint32_t fd,
-                                  uint64_t right, uint32_t path, uint32_t path_len,
-                                  char path_buffer[WASI_PATH_SIZE], struct wasi_place *ret) {
-    struct wasi_descriptor *d;
-    enum wasi_errno e = load(w, m, fd, right, path, path_len, &d, path_buffer);
-    if (e != WASI_OK) return e;
-    const uint64_t making = WASI_RIGHT_PATH_CREATE_DIRECTORY | WASI_RIGHT_PATH_SYMLINK |
-                            WASI_RIGHT_PATH_LINK_TARGET;
-    if (d->image) return wasi_image_refuse(d, path_buffer, right & making);
-    e = wasi_place_open(d->host_fd, path_buffer, ret);
+/* The place of a function that makes, removes or moves something, in a directory of the host.
+ */
+static enum wasi_errno place_of(const struct wasi_descriptor *d, char *path, bool makes,
+                                struct wasi_place *ret) {
+    if (d->image) return wasi_image_refuse(d, path, makes);
+    enum wasi_errno e = wasi_place_open(d->host_fd, path, ret);
     if (e != WASI_OK) return e;
     if (!d->read_only) return WASI_OK;
     wasi_place_close(ret);
@@ -85,6 +80,19 @@ static enum wasi_errno open_read_only(int dir_fd, const char *path, int flags, i
     return e == WASI_ENOENT && (flags & O_CREAT) ? WASI_EROFS : e;
 }
 
+/* In an image or in memory: fills in what the descriptor stands for. */
+static enum wasi_errno open_here(const struct wasi_descriptor *d, const char *name,
+                                 uint32_t oflags, uint32_t dirflags, int flags,
+                                 uint32_t fdflags, struct wasi_descriptor *ret_opened) {
+    bool follow = dirflags & WASI_LOOKUP_SYMLINK_FOLLOW;
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    if (d->files) return wasi_files_open(d, name, oflags, follow, writes, fdflags, ret_opened);
+    enum wasi_errno e = wasi_image_open(d, name, oflags, follow, writes, ret_opened);
+    if (e != WASI_OK) return e;
+    if (ret_opened->filetype != WASI_FILETYPE_DIRECTORY) ret_opened->flags = (uint16_t)fdflags;
+    return WASI_OK;
+}
+
 enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t fd,
                                uint32_t dirflags, uint32_t path, uint32_t path_len,
                                uint32_t oflags, uint64_t base, uint64_t inheriting,
@@ -117,14 +125,13 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
     uint64_t allowed = d->rights_inheriting;
     int dir_fd = d->host_fd;
     uint32_t number = 0;
-    if (d->image) {
-        bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-        e = wasi_image_open(d, name, oflags, dirflags & WASI_LOOKUP_SYMLINK_FOLLOW, writes,
-                            &opened);
-        if (e == WASI_OK) e = wasi_descriptor_reserve(w, &number);
+    if (d->image || d->files) {
+        e = wasi_descriptor_reserve(w, &number); /* before a file is made */
         if (e != WASI_OK) return e;
+        d = wasi_descriptor_at(w, fd); /* it may have moved */
         opened.owned = false;
-        opened.flags = opened.filetype == WASI_FILETYPE_DIRECTORY ? 0 : (uint16_t)fdflags;
+        e = open_here(d, name, oflags, dirflags, flags, fdflags, &opened);
+        if (e != WASI_OK) return e;
         opened.rights_base = base & allowed & wasi_rights_of_type(opened.filetype, -1);
         opened.rights_inheriting = inheriting & allowed;
         wasi_descriptor_put(w, number, &opened);
@@ -154,7 +161,6 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
 /* A descriptor for what the path names, good for looking at it and nothing else. */
 static enum wasi_errno open_to_look(const struct wasi_descriptor *d, const char *path,
                                     uint32_t lookup, int *ret_fd) {
-    if (lookup > 1) return WASI_EINVAL;
     int follow = lookup & WASI_LOOKUP_SYMLINK_FOLLOW ? 0 : O_NOFOLLOW;
     return wasi_open_beneath(d->host_fd, path, O_PATH | follow, 0, ret_fd);
 }
@@ -169,10 +175,9 @@ enum wasi_errno wasi_path_filestat_get(struct wasi *w, struct guest_memory m, ui
     if (e != WASI_OK) return e;
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
     if (!to) return WASI_EFAULT;
-    if (d->image) {
-        if (flags > 1) return WASI_EINVAL;
-        return wasi_image_path_filestat(d, name, flags & WASI_LOOKUP_SYMLINK_FOLLOW, to, abi);
-    }
+    if (flags > 1) return WASI_EINVAL;
+    if (d->image) return wasi_image_path_filestat(d, name, flags, to, abi);
+    if (d->files) return wasi_files_path_filestat(d, name, flags, to, abi);
     e = open_to_look(d, name, flags, &host_fd);
     if (e != WASI_OK) return e;
     struct stat st;
@@ -193,11 +198,11 @@ enum wasi_errno wasi_path_filestat_set_times(struct wasi *w, struct guest_memory
     if (e != WASI_OK) return e;
     e = wasi_times_load(atim, mtim, fst_flags, times);
     if (e != WASI_OK) return e;
+    if (flags > 1) return WASI_EINVAL;
+    if (d->files) return wasi_files_path_set_times(d, name, flags, times);
     if (d->image) {
         uint8_t unused[WASI_FILESTAT_SIZE(WASI_PREVIEW1)];
-        if (flags > 1) return WASI_EINVAL;
-        e = wasi_image_path_filestat(d, name, flags & WASI_LOOKUP_SYMLINK_FOLLOW, unused,
-                                     WASI_PREVIEW1);
+        e = wasi_image_path_filestat(d, name, flags, unused, WASI_PREVIEW1);
         return e == WASI_OK ? WASI_EROFS : e;
     }
     e = open_to_look(d, name, flags, &host_fd);
@@ -214,19 +219,25 @@ static int call_mkdirat(int dir_fd, const char *name, int mode) {
 
 enum wasi_errno wasi_path_create_directory(struct wasi *w, struct guest_memory m, uint32_t fd,
                                            uint32_t path, uint32_t path_len) {
+    struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     struct wasi_place place;
     enum wasi_errno e =
-        load_place(w, m, fd, WASI_RIGHT_PATH_CREATE_DIRECTORY, path, path_len, name, &place);
+        load(w, m, fd, WASI_RIGHT_PATH_CREATE_DIRECTORY, path, path_len, &d, name);
+    if (e == WASI_OK && d->files) return wasi_files_mkdir(d, name);
+    if (e == WASI_OK) e = place_of(d, name, true, &place);
     return e != WASI_OK ? e : result_of(&place, WASI_EEXIST, call_mkdirat, 0777);
 }
 
 enum wasi_errno wasi_path_remove_directory(struct wasi *w, struct guest_memory m, uint32_t fd,
                                            uint32_t path, uint32_t path_len) {
+    struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     struct wasi_place place;
     enum wasi_errno e =
-        load_place(w, m, fd, WASI_RIGHT_PATH_REMOVE_DIRECTORY, path, path_len, name, &place);
+        load(w, m, fd, WASI_RIGHT_PATH_REMOVE_DIRECTORY, path, path_len, &d, name);
+    if (e == WASI_OK && d->files) return wasi_files_rmdir(d, name);
+    if (e == WASI_OK) e = place_of(d, name, false, &place);
     if (e != WASI_OK) return e;
     enum wasi_errno if_dots = place.name[1] == '.' ? WASI_ENOTEMPTY : WASI_EINVAL;
     return result_of(&place, if_dots, unlinkat, AT_REMOVEDIR);
@@ -234,10 +245,12 @@ enum wasi_errno wasi_path_remove_directory(struct wasi *w, struct guest_memory m
 
 enum wasi_errno wasi_path_unlink_file(struct wasi *w, struct guest_memory m, uint32_t fd,
                                       uint32_t path, uint32_t path_len) {
+    struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     struct wasi_place place;
-    enum wasi_errno e =
-        load_place(w, m, fd, WASI_RIGHT_PATH_UNLINK_FILE, path, path_len, name, &place);
+    enum wasi_errno e = load(w, m, fd, WASI_RIGHT_PATH_UNLINK_FILE, path, path_len, &d, name);
+    if (e == WASI_OK && d->files) return wasi_files_unlink(d, name);
+    if (e == WASI_OK) e = place_of(d, name, false, &place);
     return e != WASI_OK ? e : result_of(&place, WASI_EISDIR, unlinkat, 0);
 }
 
@@ -246,13 +259,16 @@ enum wasi_errno wasi_path_unlink_file(struct wasi *w, struct guest_memory m, uin
 enum wasi_errno wasi_path_symlink(struct wasi *w, struct guest_memory m, uint32_t old_path,
                                   uint32_t old_len, uint32_t fd, uint32_t new_path,
                                   uint32_t new_len) {
+    struct wasi_descriptor *d;
     char target[WASI_PATH_SIZE], name[WASI_PATH_SIZE];
     struct wasi_place place;
     enum wasi_errno e = wasi_path_load(m, old_path, old_len, target);
     if (e != WASI_OK) return e;
     /* The guest could not follow it, but a program on the host might. */
     if (target[0] == '/') return WASI_EPERM;
-    e = load_place(w, m, fd, WASI_RIGHT_PATH_SYMLINK, new_path, new_len, name, &place);
+    e = load(w, m, fd, WASI_RIGHT_PATH_SYMLINK, new_path, new_len, &d, name);
+    if (e == WASI_OK && d->files) return wasi_files_symlink(d, target, name);
+    if (e == WASI_OK) e = place_of(d, name, true, &place);
     if (e != WASI_OK) return e;
     e = WASI_EEXIST;
     if (!place.dots)
@@ -289,6 +305,12 @@ enum wasi_errno wasi_path_readlink(struct wasi *w, struct guest_memory m, uint32
         if (e == WASI_OK) store_u32(n, length);
         return e;
     }
+    if (d->files) {
+        uint32_t length = 0;
+        e = wasi_files_readlink(d, name, to, buf_len, &length);
+        if (e == WASI_OK) store_u32(n, length);
+        return e;
+    }
     if (name[path_len - 1] == '/') return walk_to_directory(d->host_fd, name, WASI_EINVAL);
     e = wasi_place_open(d->host_fd, name, &place);
     if (e != WASI_OK) return e;
@@ -309,7 +331,7 @@ enum wasi_errno wasi_path_readlink(struct wasi *w, struct guest_memory m, uint32
 enum wasi_errno wasi_path_link(struct wasi *w, struct guest_memory m, uint32_t old_fd,
                                uint32_t old_flags, uint32_t old_path, uint32_t old_len,
                                uint32_t new_fd, uint32_t new_path, uint32_t new_len) {
-    struct wasi_descriptor *old;
+    struct wasi_descriptor *old, *new;
     char from_name[WASI_PATH_SIZE], to_name[WASI_PATH_SIZE];
     struct wasi_place from, to;
     enum wasi_errno e =
@@ -317,12 +339,15 @@ enum wasi_errno wasi_path_link(struct wasi *w, struct guest_memory m, uint32_t o
     if (e != WASI_OK) return e;
     /* Linking what a symlink leads to needs a privilege (linkat(2), AT_EMPTY_PATH). */
     if (old_flags) return WASI_EINVAL;
+    e = load(w, m, new_fd, WASI_RIGHT_PATH_LINK_TARGET, new_path, new_len, &new, to_name);
+    if (e != WASI_OK) return e;
+    if (old->files || new->files) return wasi_files_link(old, from_name, new, to_name);
     if (old->read_only) return WASI_EROFS;
     if (from_name[old_len - 1] == '/')
         return walk_to_directory(old->host_fd, from_name, WASI_EPERM);
     e = wasi_place_open(old->host_fd, from_name, &from);
     if (e != WASI_OK) return e;
-    e = load_place(w, m, new_fd, WASI_RIGHT_PATH_LINK_TARGET, new_path, new_len, to_name, &to);
+    e = place_of(new, to_name, true, &to);
     if (e == WASI_OK) {
         if (from.dots)
             e = WASI_EPERM;
@@ -339,13 +364,18 @@ enum wasi_errno wasi_path_link(struct wasi *w, struct guest_memory m, uint32_t o
 enum wasi_errno wasi_path_rename(struct wasi *w, struct guest_memory m, uint32_t old_fd,
                                  uint32_t old_path, uint32_t old_len, uint32_t new_fd,
                                  uint32_t new_path, uint32_t new_len) {
+    struct wasi_descriptor *old, *new;
     char from_name[WASI_PATH_SIZE], to_name[WASI_PATH_SIZE];
     struct wasi_place from, to;
-    enum wasi_errno e = load_place(w, m, old_fd, WASI_RIGHT_PATH_RENAME_SOURCE, old_path,
-                                   old_len, from_name, &from);
+    enum wasi_errno e =
+        load(w, m, old_fd, WASI_RIGHT_PATH_RENAME_SOURCE, old_path, old_len, &old, from_name);
     if (e != WASI_OK) return e;
-    e = load_place(w, m, new_fd, WASI_RIGHT_PATH_RENAME_TARGET, new_path, new_len, to_name,
-                   &to);
+    e = load(w, m, new_fd, WASI_RIGHT_PATH_RENAME_TARGET, new_path, new_len, &new, to_name);
+    if (e != WASI_OK) return e;
+    if (old->files || new->files) return wasi_files_rename(old, from_name, new, to_name);
+    e = place_of(old, from_name, false, &from);
+    if (e != WASI_OK) return e;
+    e = place_of(new, to_name, false, &to);
     if (e == WASI_OK) {
         if (from.dots || to.dots)
             e = WASI_EBUSY;

@@ -112,14 +112,14 @@ static enum wasi_errno stream_of(struct wasi *w, const struct subscription *s,
                                  struct wasi_descriptor **ret) {
     uint64_t right = s->type == WASI_EVENT_FD_READ ? WASI_RIGHT_FD_READ : WASI_RIGHT_FD_WRITE;
     struct wasi_descriptor *d = wasi_descriptor_at(w, s->fd);
-    if (!d || (d->host_fd < 0 && !d->image && !d->requests)) return WASI_EBADF;
+    if (!d || (d->host_fd < 0 && !d->image && !d->files && !d->requests)) return WASI_EBADF;
     if (d->filetype == WASI_FILETYPE_DIRECTORY) return WASI_EBADF;
     return wasi_descriptor_get(w, s->fd, right | WASI_RIGHT_POLL_FD_READWRITE, ret);
 }
 
 /* What to poll for a descriptor: -1 for nothing; *ret_ready: it is ready at once. */
 static int poll_fd_of(const struct wasi *w, const struct wasi_descriptor *d, bool *ret_ready) {
-    *ret_ready = d->image != NULL;
+    *ret_ready = d->image || d->files;
     if (!d->requests) return d->host_fd;
     if (w->request_ready_fd < 0) *ret_ready = !wasi_requests_open(w);
     return w->request_ready_fd;
@@ -128,7 +128,14 @@ static int poll_fd_of(const struct wasi *w, const struct wasi_descriptor *d, boo
 /* ---- events ------------------------------------------------------------------------------ */
 
 static uint64_t bytes_to_read(const struct wasi_descriptor *d) {
-    if (d->image) return wasi_image_bytes_left(d);
+    if (d->image || d->files) {
+        uint64_t size = 0;
+        if (d->files)
+            size = wasi_files_size(d);
+        else if (wasi_image_size(d, &size) != WASI_OK)
+            return 0;
+        return d->position < size ? size - d->position : 0;
+    }
     if (d->requests) return 1; /* connections that wait, as far as anyone knows */
     if (d->filetype == WASI_FILETYPE_REGULAR_FILE) {
         struct stat st;

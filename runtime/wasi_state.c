@@ -7,7 +7,7 @@
  * The reader trusts nothing but the region's pages: a record of any bytes is refused, or gives
  * descriptors that the program could have had.
  */
-#include "runtime/wasi.h"
+#include "runtime/memfs.h"
 
 #include <unistd.h>
 
@@ -18,19 +18,22 @@ enum state_kind {
     STATE_REQUESTS,
     STATE_DIRECTORY, /* a preopened directory of the host */
     STATE_IMAGE,
+    STATE_MEMORY,
 };
 enum {
     MOUNT_READ_ONLY = 1,
     MOUNT_IMAGE = 2,
+    MOUNT_MEMORY = 4,
 };
 
 struct wasi_region wasi_files_region(const struct wasi *w) {
-    (void)w;
-    return (struct wasi_region){0};
+    if (!w->files) return (struct wasi_region){0};
+    return (struct wasi_region){.base = w->files->base,
+                                .used_bytes = memfs_header(w->files)->used_bytes};
 }
 
 enum status wasi_files_resize(struct wasi *w, uint64_t used_bytes, struct error *err) {
-    (void)w;
+    if (w->files) return memfs_resize(w->files, used_bytes, err);
     if (used_bytes == 0) return ST_OK;
     return error_set(err, ST_INCOMPATIBLE, "this program has no files in memory");
 }
@@ -38,7 +41,8 @@ enum status wasi_files_resize(struct wasi *w, uint64_t used_bytes, struct error 
 /* ---- saving ------------------------------------------------------------------------------ */
 
 static uint32_t mount_flags(const struct wasi_mount *mount) {
-    return (mount->read_only ? MOUNT_READ_ONLY : 0u) | (mount->image.bytes ? MOUNT_IMAGE : 0u);
+    return (mount->read_only ? MOUNT_READ_ONLY : 0u) | (mount->image.bytes ? MOUNT_IMAGE : 0u) |
+           (mount->in_memory ? MOUNT_MEMORY : 0u);
 }
 
 static void put_mounts(struct buffer *b, const struct wasi *w) {
@@ -62,6 +66,7 @@ static enum state_kind kind_of(const struct wasi_descriptor *d) {
     if (d->requests) return STATE_REQUESTS;
     if (d->standard) return STATE_STANDARD;
     if (d->image) return STATE_IMAGE;
+    if (d->files) return STATE_MEMORY;
     return d->preopen ? STATE_DIRECTORY : (enum state_kind)0;
 }
 
@@ -172,8 +177,28 @@ static enum status bind_image(const struct wasi_mount *mount, struct wasi_descri
     return ST_OK;
 }
 
-static enum status bind(const struct wasi *w, uint8_t kind, uint32_t index,
-                        struct wasi_descriptor *d, struct error *err) {
+/* A file in memory, which more descriptors must not hold than its inode says. */
+static enum status bind_memory(const struct wasi *w, const struct restored *to,
+                               const struct wasi_mount *mount, struct wasi_descriptor *d,
+                               struct error *err) {
+    uint32_t ref = (uint32_t)d->node, held = 1;
+    if (!mount || !mount->in_memory || ref != d->node ||
+        !memfs_object_is(w->files, ref, MEMFS_128))
+        return damaged(err, "a file that is not in memory");
+    const struct memfs_inode *inode = memfs_inode(w->files, ref);
+    for (uint32_t fd = 0; fd < to->capacity; fd++)
+        held += to->descriptors[fd].files && to->descriptors[fd].node == ref;
+    bool root = memfs_root(w->files, mount->memfs).inode == ref;
+    if (inode->mount != mount->memfs || held > inode->opens ||
+        d->filetype != memfs_filetype((enum image_type)inode->type) ||
+        (inode->type != IMAGE_FILE && inode->type != IMAGE_DIRECTORY) || (d->preopen && !root))
+        return damaged(err, "a file in memory that is another");
+    d->files = w->files;
+    return ST_OK;
+}
+
+static enum status bind(const struct wasi *w, const struct restored *to, uint8_t kind,
+                        uint32_t index, struct wasi_descriptor *d, struct error *err) {
     const struct wasi_mount *mount = index < w->mount_count ? &w->mounts[index] : NULL;
     enum status status;
     switch (kind) {
@@ -196,6 +221,9 @@ static enum status bind(const struct wasi *w, uint8_t kind, uint32_t index,
     case STATE_IMAGE:
         if (!mount) return damaged(err, "a file of no image");
         if ((status = bind_image(mount, d, err)) != ST_OK) return status;
+        break;
+    case STATE_MEMORY:
+        if ((status = bind_memory(w, to, mount, d, err)) != ST_OK) return status;
         break;
     default: return damaged(err, "a descriptor of an unknown kind");
     }
@@ -224,7 +252,7 @@ static enum status take_descriptor(struct reader *r, const struct wasi *w, struc
         (d.rights_base | d.rights_inheriting) & ~WASI_RIGHTS_ALL)
         return damaged(err, "a descriptor that cannot be");
     d.preopen = preopen;
-    enum status status = bind(w, kind, index, &d, err);
+    enum status status = bind(w, to, kind, index, &d, err);
     if (status == ST_OK) to->descriptors[number] = d;
     return status;
 }
@@ -253,6 +281,20 @@ static enum status take_descriptors(struct reader *r, const struct wasi *w, stru
     return reader_left(r) ? damaged(err, "there is more than it should hold") : ST_OK;
 }
 
+/* The pages that are in place, where there are files in memory. */
+static enum status adopt_files(const struct wasi *w, struct error *err) {
+    struct memfs_quota mounts[MEMFS_MAX_MOUNTS] = {0};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->mount_count; i++) {
+        const struct wasi_mount *mount = &w->mounts[i];
+        if (!mount->in_memory) continue;
+        mounts[count++] = (struct memfs_quota){.limit_bytes = mount->limit_bytes,
+                                               .limit_inodes = mount->limit_inodes,
+                                               .image_id = mount->image.id};
+    }
+    return w->files ? memfs_adopt(w->files, mounts, count, err) : ST_OK;
+}
+
 static enum status take_all(struct reader *r, const struct wasi *w, struct restored *to,
                             struct error *err) {
     if (reader_u32(r) != STATE_MAGIC) return damaged(err, "it is none");
@@ -260,6 +302,7 @@ static enum status take_all(struct reader *r, const struct wasi *w, struct resto
     if (!r->failed && used_bytes != wasi_files_region(w).used_bytes)
         return error_set(err, ST_INCOMPATIBLE, "the files in memory are others");
     enum status status = check_mounts(r, w, err);
+    if (status == ST_OK) status = adopt_files(w, err);
     if (status == ST_OK) status = take_strings(r, &to->args, err);
     if (status == ST_OK) status = take_strings(r, &to->env, err);
     return status == ST_OK ? take_descriptors(r, w, to, err) : status;

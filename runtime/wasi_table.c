@@ -126,6 +126,7 @@ enum wasi_errno wasi_fd_close(struct wasi *w, struct guest_memory m, uint32_t fd
     if (!d) return WASI_EBADF;
     struct wasi_descriptor closed = *d;
     *d = (struct wasi_descriptor){.used = false};
+    if (closed.files) wasi_files_close(&closed);
     /* close(2): the descriptor is gone whatever is returned, so a guest must not try again. */
     if (closed.owned && close(closed.host_fd) != 0) {
         enum wasi_errno e = wasi_errno_last();

@@ -38,8 +38,9 @@ enum cli_command {
 
 struct cli_dir {
     const char *host, *guest;
-    bool read_only, image;
-    char *owned, *owned_guest; /* what of host and guest is a copy */
+    bool read_only, image, memory;
+    uint64_t size_bytes, inodes; /* memory: limits, 0 for none said */
+    char *owned, *owned_guest;   /* what of host and guest is a copy */
 };
 
 struct cli_options {
@@ -67,6 +68,8 @@ struct cli_options {
     int argument_count;
     char **arguments;
 };
+#define CLI_FILES_MIN (UINT64_C(16) << 10)
+#define CLI_FILES_MAX (UINT64_C(32) << 30)
 #define CLI_STACK_DEFAULT (UINT64_C(8) << 20)
 #define CLI_STACK_MIN (UINT64_C(64) << 10)
 #define CLI_STACK_MAX (UINT64_C(1) << 30)

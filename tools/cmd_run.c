@@ -103,11 +103,17 @@ static enum status open_dirs(const struct cli_options *o, struct tenant_dir *ret
     for (uint32_t i = 0; i < o->dir_count; i++) {
         const struct cli_dir *dir = &o->dirs[i];
         int kind = dir->image ? O_NOCTTY | O_NONBLOCK : O_DIRECTORY;
-        int fd = open(dir->host, O_RDONLY | O_CLOEXEC | kind);
-        if (fd < 0)
+        int fd = dir->host ? open(dir->host, O_RDONLY | O_CLOEXEC | kind) : -1;
+        if (fd < 0 && dir->host)
             return error_set_errno(err, ST_IO, "cannot open the %s %s",
                                    dir->image ? "image" : "directory", dir->host);
-        ret_dirs[i] = (struct tenant_dir){fd, dir->guest, dir->read_only, dir->image};
+        ret_dirs[i] = (struct tenant_dir){.fd = fd,
+                                          .guest = dir->guest,
+                                          .read_only = dir->read_only,
+                                          .image = dir->image,
+                                          .memory = dir->memory,
+                                          .size_bytes = dir->size_bytes,
+                                          .inodes = dir->inodes};
     }
     return ST_OK;
 }
@@ -171,8 +177,10 @@ static enum status add_app(const struct cli_options *o, const struct stored_app 
     for (uint32_t i = 0; i < s->env.count; i++) set_variable(env, &envc, s->env.words[i]);
     for (uint32_t i = 0; i < config->envc; i++) set_variable(env, &envc, config->env[i]);
     for (uint32_t i = 0; i < app->image_count; i++)
-        dirs[dir_count++] =
-            (struct tenant_dir){app->images[i].fd, app->images[i].path, true, true};
+        dirs[dir_count++] = (struct tenant_dir){.fd = app->images[i].fd,
+                                                .guest = app->images[i].path,
+                                                .read_only = true,
+                                                .image = true};
     for (uint32_t i = 0; i < config->dir_count; i++) dirs[dir_count++] = config->dirs[i];
     config->argc = argc;
     config->argv = argv;
@@ -217,7 +225,8 @@ enum status cli_become_tenant(const struct tenant_config *config, struct arena *
     if (config->profile_fd >= 0 && (status = inherit(config->profile_fd, err)) != ST_OK)
         return status;
     for (uint32_t i = 0; i < config->dir_count; i++)
-        if ((status = inherit(config->dirs[i].fd, err)) != ST_OK) return status;
+        if (config->dirs[i].fd >= 0 && (status = inherit(config->dirs[i].fd, err)) != ST_OK)
+            return status;
     const int others[] = {config->requests.listen_fd, config->requests.control_fd,
                           config->requests.snapshot_fd};
     for (size_t i = 0; i < countof(others); i++)

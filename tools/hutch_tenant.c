@@ -84,7 +84,10 @@ static enum status link_program(struct tenant *t, struct error *err) {
         preopens[i] = (struct wasi_preopen){.fd = c->dirs[i].fd,
                                             .guest_path = c->dirs[i].guest,
                                             .read_only = c->dirs[i].read_only,
-                                            .image = c->dirs[i].image};
+                                            .image = c->dirs[i].image,
+                                            .memory = c->dirs[i].memory,
+                                            .size_bytes = c->dirs[i].size_bytes,
+                                            .inodes = c->dirs[i].inodes};
     struct wasi_config wasi = {
         .argc = (int)c->argc,
         .argv = c->argv,

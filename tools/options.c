@@ -106,16 +106,71 @@ static enum status add_dir(struct cli_options *o, const char *text, struct error
     return ST_OK;
 }
 
-/* FILE::GUEST */
+/* Of "rw", "size=SIZE", "nr_inodes=N", one item, as mount(8) and docker spell them. */
+static enum status set_memory_item(struct cli_dir *dir, const char *item, struct error *err) {
+    if (strcmp(item, "rw") == 0) {
+        dir->memory = true;
+        return ST_OK;
+    }
+    if (strncmp(item, "size=", 5) == 0) {
+        enum status status = cli_parse_size(item + 5, &dir->size_bytes, err);
+        if (status == ST_OK &&
+            (dir->size_bytes < CLI_FILES_MIN || dir->size_bytes > CLI_FILES_MAX))
+            return error_set(err, ST_USAGE, "%s: give 16K to 32G", item);
+        return status;
+    }
+    if (strncmp(item, "nr_inodes=", 10) == 0) {
+        char *end = NULL;
+        errno = 0;
+        dir->inodes = strtoull(item + 10, &end, 10);
+        if (item[10] < '0' || item[10] > '9' || *end || errno || dir->inodes == 0)
+            return error_set(err, ST_USAGE, "%s: give a number above 0", item);
+        return ST_OK;
+    }
+    return error_set(err, ST_USAGE, "unknown option '%s'; there are rw, size=SIZE, nr_inodes=N",
+                     item);
+}
+
+/* GUEST, and behind its last colon options, if they look like some: dir->guest is a copy. */
+static enum status set_memory(struct cli_dir *dir, const char *text, struct error *err) {
+    const char *colon = strrchr(text, ':');
+    dir->guest = dir->owned_guest = strdup(text);
+    if (!dir->owned_guest) return error_set(err, ST_NO_MEMORY, "out of memory");
+    if (!colon || strchr(colon, '/')) return ST_OK;
+    dir->owned_guest[colon - text] = '\0';
+    char *rest = dir->owned_guest + (colon - text) + 1;
+    for (char *item; (item = strsep(&rest, ","));) {
+        enum status status = set_memory_item(dir, item, err);
+        if (status != ST_OK) return status;
+    }
+    return ST_OK;
+}
+
+/* FILE::GUEST[:rw[,size=SIZE]] */
 static enum status add_image(struct cli_options *o, const char *text, struct error *err) {
     struct cli_dir *dir = &o->dirs[o->dir_count++];
     const char *split = strstr(text, "::");
     if (!split || split == text || !split[2])
-        return error_set(err, ST_USAGE, "--image %s: give FILE::GUEST", text);
+        return error_set(err, ST_USAGE, "--image %s: give FILE::GUEST[:rw[,size=SIZE]]", text);
     dir->host = dir->owned = strndup(text, (size_t)(split - text));
     if (!dir->owned) return error_set(err, ST_NO_MEMORY, "out of memory");
-    dir->guest = split + 2;
-    dir->image = dir->read_only = true;
+    dir->image = true;
+    enum status status = set_memory(dir, split + 2, err);
+    if (status != ST_OK) return error_wrap(err, "--image %s", text);
+    if (!*dir->guest) return error_set(err, ST_USAGE, "--image %s: GUEST is empty", text);
+    if (!dir->memory && (dir->size_bytes || dir->inodes))
+        return error_set(err, ST_USAGE, "--image %s: a size is for an image that is rw", text);
+    dir->read_only = !dir->memory;
+    return ST_OK;
+}
+
+/* GUEST[:size=SIZE] */
+static enum status add_tmpfs(struct cli_options *o, const char *text, struct error *err) {
+    struct cli_dir *dir = &o->dirs[o->dir_count++];
+    enum status status = set_memory(dir, text, err);
+    if (status != ST_OK) return error_wrap(err, "--tmpfs %s", text);
+    if (!*dir->guest) return error_set(err, ST_USAGE, "--tmpfs %s: GUEST is empty", text);
+    dir->memory = true;
     return ST_OK;
 }
 
@@ -199,6 +254,7 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
     switch (id) {
     case OPTION_DIR: return add_dir(o, argument, err);
     case OPTION_IMAGE: return add_image(o, argument, err);
+    case OPTION_TMPFS: return add_tmpfs(o, argument, err);
     case OPTION_MAPDIR: return add_mapdir(o, argument, err);
     case OPTION_ENV:
         if (!*argument || *argument == '=')

@@ -143,7 +143,10 @@ static void test_reports(void) {
 
 static void test_config(void) {
     const char *const argv[] = {"app", "", "a b\n"}, *const env[] = {"A=1"};
-    const struct tenant_dir dirs[] = {{5, "/data", false, false}, {6, ".", true, true}};
+    const struct tenant_dir dirs[] = {
+        {.fd = 5, .guest = "/data"},
+        {.fd = 6, .guest = ".", .read_only = true, .image = true},
+        {.fd = -1, .guest = "/tmp", .memory = true, .size_bytes = 123456789012, .inodes = 7}};
     struct tenant_config config = {.object_fd = 3,
                                    .max_memory_bytes = UINT64_C(1) << 40,
                                    .max_stack_bytes = 7,
@@ -153,7 +156,7 @@ static void test_config(void) {
                                    .argv = argv,
                                    .envc = 1,
                                    .env = env,
-                                   .dir_count = 2,
+                                   .dir_count = 3,
                                    .dirs = dirs};
     struct error err = {0};
     int fd = -1;
@@ -171,10 +174,12 @@ static void test_config(void) {
     EXPECT_STR(read_back.argv[1], "");
     EXPECT_STR(read_back.argv[2], "a b\n");
     EXPECT_STR(read_back.env[0], "A=1");
-    EXPECT(read_back.dir_count == 2 && read_back.dirs[1].fd == 6);
+    EXPECT(read_back.dir_count == 3 && read_back.dirs[1].fd == 6);
     EXPECT_STR(read_back.dirs[0].guest, "/data");
     EXPECT(!read_back.dirs[0].read_only && !read_back.dirs[0].image);
     EXPECT(read_back.dirs[1].read_only && read_back.dirs[1].image);
+    EXPECT(read_back.dirs[2].fd == -1 && read_back.dirs[2].memory && !read_back.dirs[2].image);
+    EXPECT(read_back.dirs[2].size_bytes == 123456789012 && read_back.dirs[2].inodes == 7);
     config.invoke = "";
     EXPECT(tenant_config_write(&config, &fd, &err) == ST_OK);
     EXPECT(tenant_config_read(fd, &arena, &read_back, &err) == ST_OK && read_back.invoke);

@@ -6,7 +6,12 @@ dirs) to preopen, and the expected exit_code, stdout and stderr. A directory is 
 each test, so that tests can run side by side and leave nothing behind. The last line is
 "N passed, N failed", the exit status 1 where anything failed.
 
-    run.py --hutch build/tools/hutch --suite wasi-testsuite [--jobs 2] [--filter NAME] [-- HUTCH ARGS]
+Each test that preopens a directory runs once for each kind of directory there is: one of the host
+(dir), the writable layer over an image of it (layer), and, where it needs no files that are there
+before, an empty one in memory (tmpfs), and, where it changes nothing, the image alone (image).
+
+    run.py --hutch build/tools/hutch --suite wasi-testsuite [--jobs 2] [--filter NAME] [--kind KIND]
+           [-- HUTCH ARGS]
 """
 import argparse
 import concurrent.futures
@@ -18,6 +23,11 @@ import sys
 import tempfile
 
 SUITE = "tests/*/testsuite/wasm32-wasip1/*.wasm"
+KINDS = ("dir", "layer", "tmpfs", "image")
+
+# What changes no file, by what its sources do.
+READ_ONLY = {"close_preopen", "fdopendir-with-access", "fopen-with-access", "lseek",
+             "path_open_preopen", "pread-with-access", "stat-dev-ino"}
 
 
 def specification(wasm):
@@ -33,12 +43,40 @@ def directories(spec, wasm):
         yield wasm.parent / name, name
 
 
-def command(hutch, hutch_args, wasm, spec, scratch):
+def is_empty(directory):
+    return all(f.name.startswith(".") for f in directory.iterdir())
+
+
+def kinds(wasm):
+    """The kinds of directory a test runs with."""
+    roots = [host for host, _ in directories(specification(wasm), wasm)]
+    yield "dir"
+    if not roots:
+        return
+    yield "layer"
+    if all(is_empty(host) for host in roots):
+        yield "tmpfs"
+    if wasm.stem in READ_ONLY:
+        yield "image"
+
+
+def preopen(hutch, kind, host, guest, scratch):
+    """The arguments of hutch run that give a guest a directory of this kind."""
+    if kind == "tmpfs":
+        return ["--tmpfs", guest]
+    if kind == "dir":
+        shutil.copytree(host, scratch, symlinks=True)
+        return ["--dir", f"{scratch}::{guest}"]
+    image = f"{scratch}.erofs"
+    subprocess.run([hutch, "image", "create", host, "-o", image], check=True,
+                   stdout=subprocess.DEVNULL)
+    return ["--image", f"{image}::{guest}" + (":rw" if kind == "layer" else "")]
+
+
+def command(hutch, hutch_args, wasm, spec, kind, scratch):
     argv = [hutch, "run", *hutch_args]
     for number, (host, guest) in enumerate(directories(spec, wasm)):
-        copy = scratch / str(number)
-        shutil.copytree(host, copy, symlinks=True)
-        argv += ["--dir", f"{copy}::{guest}"]
+        argv += preopen(hutch, kind, host, guest, scratch / str(number))
     for name, value in spec.get("env", {}).items():
         argv += ["--env", f"{name}={value}"]
     return argv + [str(wasm)] + spec.get("args", [])
@@ -54,11 +92,11 @@ def complaints(spec, result):
             yield f"{stream} {actual!r}, expected {spec[stream]!r}"
 
 
-def run(options, wasm):
+def run(options, wasm, kind):
     """The lines to print for a test; none where it passed."""
     spec = specification(wasm)
     with tempfile.TemporaryDirectory(prefix="hutch-wasi-") as scratch:
-        argv = command(options.hutch, options.hutch_args, wasm, spec, pathlib.Path(scratch))
+        argv = command(options.hutch, options.hutch_args, wasm, spec, kind, pathlib.Path(scratch))
         try:
             result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True,
                                     timeout=options.timeout, check=False)
@@ -78,19 +116,21 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--timeout", type=float, default=120, help="seconds for a test")
     parser.add_argument("--filter", default="", help="only tests whose name contains this")
+    parser.add_argument("--kind", choices=KINDS, help="only with this kind of directory")
     parser.add_argument("hutch_args", nargs="*", help="further arguments for hutch run")
     options = parser.parse_args()
     tests = sorted(t for t in options.suite.glob(SUITE) if options.filter in t.stem)
     if not tests:
         sys.exit(f"no tests in {options.suite}/{SUITE}")
+    cases = [(t, kind) for t in tests for kind in kinds(t) if options.kind in (None, kind)]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for test, lines in zip(tests, pool.map(lambda t: run(options, t), tests)):
+        for (test, kind), lines in zip(cases, pool.map(lambda c: run(options, *c), cases)):
             if lines:
                 failed += 1
-                print(f"FAILED {test.relative_to(options.suite)}")
+                print(f"FAILED {test.relative_to(options.suite)} ({kind})")
                 print("\n".join("    " + line for line in lines))
-    print(f"{len(tests) - failed} passed, {failed} failed")
+    print(f"{len(cases) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 
