@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <event2/listener.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -70,18 +69,17 @@ static void on_accept_error(struct evconnlistener *listener, void *context) {
     set_accepting(front, false);
 }
 
+/* The listeners own the sockets from here on: this process's copies of them. */
 static enum status listen_on(struct front *front, const struct listen_sockets *sockets,
                              struct error *err) {
     for (uint32_t i = 0; i < sockets->count; i++) {
         const struct listen_socket *s = &sockets->at[i];
-        int fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
-        struct evconnlistener *l = NULL;
-        if (fd >= 0)
-            l = evconnlistener_new(front->base,
-                                   s->kind == LISTEN_HTTP      ? on_http
-                                   : s->kind == LISTEN_FASTCGI ? on_fastcgi
-                                                               : NULL,
-                                   front, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+        struct evconnlistener *l =
+            evconnlistener_new(front->base,
+                               s->kind == LISTEN_HTTP      ? on_http
+                               : s->kind == LISTEN_FASTCGI ? on_fastcgi
+                                                           : NULL,
+                               front, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, s->fd);
         if (!l) return error_set(err, ST_NO_MEMORY, "cannot listen on %s", s->name);
         if (s->kind == LISTEN_ADMIN) {
             enum status status = admin_open(front, l, err);

@@ -184,11 +184,15 @@ static char *writable(const struct reading *reading, const char *at) {
 static void finish_field(struct reading *reading) {
     if (!reading->in_value) return;
     reading->in_value = false;
+    reading->name[reading->name_length] = '\0';
     char *value = reading->value;
     size_t length = reading->value_length;
+    if (!length) { /* http-parser then points into the next line: nothing may be written there */
+        http_fields_add(&reading->request->fields, reading->name, "");
+        return;
+    }
     while (length && (value[length - 1] == ' ' || value[length - 1] == '\t')) length--;
     value[length] = '\0';
-    reading->name[reading->name_length] = '\0';
     http_fields_add(&reading->request->fields, reading->name, value);
 }
 
