@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CONFIG_MAGIC UINT64_C(0x31464e4f43544e54) /* "TNTCONF1" */
+#define CONFIG_MAGIC UINT64_C(0x32464e4f43544e54) /* "TNTCONF2" */
 enum {
     DIR_READ_ONLY = 1,
     DIR_IMAGE = 2,
@@ -29,6 +29,8 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     buffer_put_u64(&b, CONFIG_MAGIC);
     buffer_put_u32(&b, (uint32_t)config->object_fd);
     buffer_put_u32(&b, (uint32_t)config->profile_fd);
+    buffer_put_u32(&b, config->interface);
+    buffer_put_u32(&b, config->ends);
     buffer_put_u64(&b, config->max_memory_bytes);
     buffer_put_u64(&b, config->max_stack_bytes);
     buffer_put_u64(&b, config->timeout_ns);
@@ -105,6 +107,10 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     if (reader_u64(r) != CONFIG_MAGIC) r->failed = true;
     c->object_fd = (int)reader_u32(r);
     c->profile_fd = (int)reader_u32(r);
+    uint32_t interface = reader_u32(r);
+    if (interface > TENANT_HTTP) r->failed = true;
+    c->interface = (enum tenant_interface)interface;
+    c->ends = reader_u32(r) != 0;
     c->max_memory_bytes = reader_u64(r);
     c->max_stack_bytes = reader_u64(r);
     c->timeout_ns = reader_u64(r);
@@ -150,15 +156,9 @@ enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config
     struct stat st;
     if (fstat(owned, &st) < 0 || st.st_size <= 0 || st.st_size > 1 << 26)
         return error_set(err, ST_DAMAGED, "there is no configuration in descriptor %d", fd);
-    uint8_t *bytes = arena_alloc(arena, (size_t)st.st_size);
-    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    size_t at = 0;
-    while (at < (size_t)st.st_size) {
-        ssize_t n = pread(owned, bytes + at, (size_t)st.st_size - at, (off_t)at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return error_set_errno(err, ST_IO, "cannot read the configuration");
-        at += (size_t)n;
-    }
+    /* Stays mapped: the strings lie there. */
+    uint8_t *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, owned, 0);
+    if (bytes == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the configuration");
     struct reader r = reader_over(bytes, (size_t)st.st_size);
     struct tenant_config config = {0};
     take_config(&r, arena, &config);

@@ -1,13 +1,16 @@
 /*
- * What `hutch` tells `hutch-tenant`: a memory file, sealed, whose descriptor number is the
- * tenant's first argument. Not argv, because everyone on the machine may read a process's
- * arguments and the guest's environment may hold secrets. Little-endian:
+ * What `hutch run` tells `hutch-tenant`: a memory file, sealed, whose descriptor number is the
+ * tenant's first argument. The pool of `hutch serve` sends it with TENANT_ASSIGN
+ * (tenant_protocol.h): there descriptors are places in that message's list. Not argv, because
+ * everyone on the machine may read a process's arguments and the guest's environment may hold
+ * secrets. Little-endian:
  *
- *     u64 magic, u32 object fd, u32 profile fd, u64 max memory, u64 max stack, u64 timeout in
- * ns, str name, u32 has invoke, str invoke, u32 argc, str argv..., u32 envc, str env..., u32
- * preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str guest path }...; flags: 1 read-only,
- * 2 a file image, 4 in memory (fd -1, or an image beneath; size and inodes are its limits); u32
- * request socket, u32 listen fd, u32 control fd, u32 snapshot fd, u32 prefault
+ *     u64 magic, u32 object fd, u32 profile fd, u32 interface, u32 ends, u64 max memory,
+ * u64 max stack, u64 timeout in ns, str name, u32 has invoke, str invoke, u32 argc, str
+ * argv..., u32 envc, str env..., u32 preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str
+ * guest path }...; flags: 1 read-only, 2 a file image, 4 in memory (fd -1, or an image beneath;
+ * size and inodes are its limits); u32 request socket, u32 listen fd, u32 control fd, u32
+ * snapshot fd, u32 prefault
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
@@ -15,6 +18,14 @@
 #define HUTCH_LOADER_TENANT_CONFIG_H
 
 #include "base/base.h"
+
+/* How a guest meets its requests; TENANT_PROGRAM: it is run once, there are none. */
+enum tenant_interface {
+    TENANT_PROGRAM,
+    TENANT_CGI,     /* started for a request; stdin and stdout are its stream */
+    TENANT_FASTCGI, /* the request socket is 0 */
+    TENANT_HTTP     /* ... is 3 */
+};
 
 struct tenant_dir {
     int fd;
@@ -37,6 +48,8 @@ struct tenant_requests {
 struct tenant_config {
     int object_fd;
     int profile_fd; /* where to leave the profile, opened for reading and writing; or -1 */
+    enum tenant_interface interface;
+    bool ends;                            /* with its first request */
     uint64_t max_memory_bytes;            /* 0: no limit */
     uint64_t max_stack_bytes, timeout_ns; /* timeout 0: none */
     const char *name;                     /* of the program, for messages */
@@ -50,7 +63,8 @@ struct tenant_config {
 /* Into a sealed memory file that is inherited by exec. */
 enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
                                 struct error *err) must_check;
-/* Reads and closes fd. The strings lie in the arena. ST_DAMAGED where it is no configuration.
+/* Reads and closes fd. The strings lie where the file stays mapped. ST_DAMAGED where it is no
+ * configuration.
  */
 enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config *ret_config,
                                struct error *err) must_check;

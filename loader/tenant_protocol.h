@@ -191,8 +191,13 @@ ssize_t tenant_receive(int socket, void *buffer, size_t size_bytes, int *ret_fds
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-/* `hutch-tenant --zygote FD`: never returns to the caller in the processes it makes; the exit
- * status in the one that was called. */
-int zygote_main(int socket_fd);
+struct zygote_options {
+    int socket_fd;
+    uint32_t uid_base, uid_count; /* as root: uids of the zygote and its tenants */
+    uint64_t max_memory_bytes;    /* of a tenant's private memory, all in all */
+};
+/* `hutch-tenant --zygote FD UID-BASE UID-COUNT MAX-MEMORY`: what the server starts. Returns
+ * only in the process that was called: its exit status. */
+int zygote_main(const struct zygote_options *options);
 
 #endif

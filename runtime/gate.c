@@ -55,6 +55,24 @@ enum status gate_stack_create(enum abi_placement placement, uint64_t stack_bytes
     return ST_OK;
 }
 
+enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) {
+    stack_bytes = align_up(stack_bytes, ABI_HOST_PAGE);
+    if (stack_bytes < STACK_MIN_BYTES || stack_bytes > guest_stack.top - guest_stack.low)
+        return error_set(err, ST_LIMIT,
+                         "a guest stack of %llu bytes is not between %llu and %llu",
+                         (unsigned long long)stack_bytes, (unsigned long long)STACK_MIN_BYTES,
+                         (unsigned long long)(guest_stack.top - guest_stack.low));
+    uint64_t low = guest_stack.top - stack_bytes, guard = low - STACK_GUARD_BYTES;
+    /* The page tables of what is below were never filled: nothing is given back. */
+    if (guard == guest_stack.guard) return ST_OK;
+    if (mprotect((void *)guard, STACK_GUARD_BYTES, PROT_NONE) != 0 ||
+        munmap((void *)guest_stack.guard, guard - guest_stack.guard) != 0)
+        return error_set_errno(err, ST_NO_MEMORY, "cannot limit the guest stack");
+    guest_stack.guard = guard;
+    guest_stack.low = low;
+    return ST_OK;
+}
+
 void gate_stack_destroy(void) {
     if (guest_stack.top) munmap((void *)guest_stack.guard, guest_stack.top - guest_stack.guard);
     guest_stack = (struct guest_stack){0};

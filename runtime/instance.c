@@ -360,6 +360,12 @@ struct guest_memory instance_memory(const struct instance *instance, uint32_t me
     return (struct guest_memory){.base = (uint8_t *)abi->base, .size_bytes = abi->size_bytes};
 }
 
+bool instance_memory_refused(const struct instance *instance) {
+    for (uint32_t i = 0; i < instance->object->memory_count; i++)
+        if (instance->memories[i]->refused) return true;
+    return false;
+}
+
 void instance_set_trap(struct instance *instance, enum abi_trap trap, const char *detail) {
     instance->trap = trap;
     snprintf(instance->detail, sizeof instance->detail, "%s", detail ? detail : "");

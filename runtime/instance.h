@@ -22,6 +22,7 @@ struct memory {
     void *mapping;
     uint64_t mapping_bytes;
     uint64_t guard_low, guard_high; /* a fault in here is an access to this memory */
+    bool refused;                   /* it could not grow, once */
     struct memory *next;            /* of all in the process: memory_find */
 };
 

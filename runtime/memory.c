@@ -131,11 +131,16 @@ enum status memory_map_image(struct memory *memory, const struct code *code,
 int32_t memory_grow(struct memory *memory, uint32_t delta_pages) {
     struct abi_memory *abi = memory->abi;
     uint64_t old = abi->size_pages;
-    if (delta_pages > abi->max_pages - old) return -1;
+    if (delta_pages > abi->max_pages - old) {
+        memory->refused = true;
+        return -1;
+    }
     uint64_t bytes = delta_pages * ABI_WASM_PAGE;
     if (bytes &&
-        mprotect(address_of(abi->base + abi->size_bytes), bytes, PROT_READ | PROT_WRITE) != 0)
+        mprotect(address_of(abi->base + abi->size_bytes), bytes, PROT_READ | PROT_WRITE) != 0) {
+        memory->refused = true;
         return -1;
+    }
     abi->size_pages += delta_pages;
     abi->size_bytes += bytes;
     return (int32_t)old;

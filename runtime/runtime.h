@@ -47,6 +47,8 @@ struct code {
 enum status runtime_init(enum abi_placement placement, uint64_t stack_bytes,
                          struct error *err) must_check;
 void runtime_finish(void);
+/* Makes the guest stack smaller, before a guest runs. ST_LIMIT where it is no smaller. */
+enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) must_check;
 /* Makes traps and backtraces aware of code / forgets it. The struct is borrowed until then. */
 enum status runtime_add_code(const struct code *code, struct error *err) must_check;
 void runtime_remove_code(const struct code *code);
@@ -172,6 +174,8 @@ struct guest_memory {
     uint64_t size_bytes;
 };
 struct guest_memory instance_memory(const struct instance *instance, uint32_t memory);
+/* Whether a memory ever failed to grow because of its limit. */
+bool instance_memory_refused(const struct instance *instance);
 void instance_set_trap(struct instance *instance, enum abi_trap trap, const char *detail);
 void instance_set_exit(struct instance *instance, int code);
 
@@ -306,6 +310,11 @@ struct wasi_config {
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
                         struct error *err) must_check;
 void wasi_destroy(struct wasi *wasi);
+/* For a program that was linked before its request was known, before it runs: other
+ * environment, other standard streams (the former are forgotten, not closed). */
+enum status wasi_set_environment(struct wasi *wasi, int envc, const char *const *env,
+                                 struct error *err) must_check;
+enum status wasi_set_stdio(struct wasi *wasi, const int stdio[3], struct error *err) must_check;
 /* An import_resolver for the modules "wasi_snapshot_preview1" and "wasi_unstable"; context is
  * the struct wasi. */
 bool wasi_resolve(void *context, const struct abi_import *import,

@@ -111,6 +111,20 @@ void wasi_destroy(struct wasi *w) {
     free(w);
 }
 
+enum status wasi_set_environment(struct wasi *w, int envc, const char *const *env,
+                                 struct error *err) {
+    struct wasi_strings copy = {0};
+    enum status status = strings_copy(&copy, envc, env, "environment", err);
+    if (status != ST_OK) return status;
+    free(w->env.bytes);
+    w->env = copy;
+    return ST_OK;
+}
+
+enum status wasi_set_stdio(struct wasi *w, const int stdio[3], struct error *err) {
+    return add_stdio(w, stdio, err);
+}
+
 /* ---- arguments and environment ----------------------------------------------------------- */
 
 static enum wasi_errno strings_get(const struct wasi_strings *s, struct guest_memory m,

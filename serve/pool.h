@@ -77,6 +77,7 @@ enum pool_reuse {
 
 struct pool_limits {
     uint64_t memory_bytes; /* linear memory; 0: what the module's type allows */
+    uint64_t stack_bytes;  /* guest stack, at most 64 MiB; 0: that */
     uint64_t cpu_ns;       /* of one request; 0: none, as for the others */
     uint64_t wall_ns;      /* of one request, from its start in a tenant */
     uint64_t start_ns;     /* from ASSIGN to the first accept */

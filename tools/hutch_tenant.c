@@ -1,14 +1,16 @@
 /*
  * hutch-tenant: the process a guest runs in. Maps the code object it was given, links it to
  * WASI, runs it, and ends with its exit code. Everything it may touch comes as a descriptor
- * (tenant_config.h); it opens no path. Links base, abi, runtime and the loader's reader alone:
+ * (tenant_config.h); it opens no path. With --zygote it is what the server's tenants are forked
+ * from. Links base, abi, runtime and the loader's reader alone:
  * no compiler, no cache, no network (a test reads its symbols).
  */
 #include "loader/loader.h"
+#include "loader/tenant_config.h"
+#include "loader/tenant_protocol.h"
 #include "tools/invoke.h"
 #include "tools/report.h"
 #include "tools/tenant_requests.h"
-#include "loader/tenant_config.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -312,7 +314,18 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
     return entry ? call(t, entry, ret_exit, err) : ST_OK;
 }
 
+/* --zygote FD UID-BASE UID-COUNT MAX-MEMORY (loader/tenant_protocol.h). */
+static int be_zygote(char **argv) {
+    return zygote_main(&(struct zygote_options){
+        .socket_fd = atoi(argv[2]),
+        .uid_base = (uint32_t)strtoul(argv[3], NULL, 10),
+        .uid_count = (uint32_t)strtoul(argv[4], NULL, 10),
+        .max_memory_bytes = strtoull(argv[5], NULL, 10),
+    });
+}
+
 int main(int argc, char **argv) {
+    if (argc == 6 && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv);
     if (argc < 2 || !isdigit((unsigned char)argv[1][0])) {
         fputs("hutch-tenant: a part of hutch; use `hutch run`\n", stderr);
         return EXIT_USAGE;

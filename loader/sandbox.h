@@ -1,0 +1,40 @@
+/*
+ * sandbox: what holds a tenant's process, layer by layer. Private to loader, but for the tests.
+ *
+ *   zygote.c    the processes: guard, zygote, tenants
+ *   sandbox.c   the layers that the zygote puts on once and tenants inherit, and those that
+ *               each tenant puts on itself
+ *   seccomp.c   seccomp.def to a filter
+ *   tenant.c    what a sealed tenant does
+ */
+#ifndef HUTCH_LOADER_SANDBOX_H
+#define HUTCH_LOADER_SANDBOX_H
+
+#include "loader/tenant_protocol.h"
+
+#include <sys/types.h>
+
+struct sandbox {
+    struct zygote_options options;
+    bool root;       /* whoever started us was root */
+    uint32_t layers; /* bit i: layer i holds */
+};
+
+/* In the zygote, single-threaded, with no descriptor open that a tenant must not have. What the
+ * kernel or missing rights do not allow is left out and its bit not set. */
+void sandbox_enter_zygote(struct sandbox *sandbox);
+/* The maps of a user namespace that process has just entered; from outside of it. */
+bool sandbox_map_users(const struct sandbox *sandbox, pid_t process);
+/* In a new tenant: its uid, no capabilities, the filter. From here on only seccomp.def. Ends
+ * the process where a layer that the zygote's rights promise does not hold. */
+void sandbox_enter_tenant(struct sandbox *sandbox, uint32_t slot);
+
+/* Installs the filter of seccomp.def; errno where that fails. */
+int seccomp_enter(void);
+/* Numbers of the calls that the filter allows, into ret (room for 64). For the tests. */
+uint32_t seccomp_allowed(int *ret_numbers);
+
+/* What a sealed tenant does with its control socket. */
+_Noreturn void tenant_main(uint32_t layers);
+
+#endif

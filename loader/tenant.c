@@ -1,0 +1,274 @@
+/*
+ * A sealed process to the answers of one app: waits for the app's descriptors (ASSIGN), maps,
+ * links, runs; gives the guest its requests and tells the pool how each ended. The protocol is
+ * in tenant_protocol.h.
+ *
+ * The guest is hostile and so is, in the pool's eyes, this process: nothing here protects
+ * anyone but the guest from its own mistakes. No path is opened; the system calls are those of
+ * seccomp.def.
+ */
+#include "loader/loader.h"
+#include "loader/sandbox.h"
+#include "loader/tenant_config.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct tenant {
+    struct tenant_config config;
+    struct loaded *loaded;
+    struct wasi *wasi;
+    struct instance *instance;
+    int log_fd;
+    bool ready;       /* READY was sent */
+    uint64_t request; /* under way; 0: none */
+    struct trap_report report;
+    struct arena arena;
+} tenant;
+/* A request's message with its environment. Touched as far as messages reach. */
+static union {
+    struct tenant_request request;
+    uint8_t bytes[TENANT_MAX_REQUEST_BYTES];
+} message;
+
+/* ---- to the pool ------------------------------------------------------------------------- */
+
+static void tell(const void *head, size_t head_bytes, const void *text, size_t text_bytes) {
+    /* Who does not hear it does not want it: the pool has gone. */
+    if (tenant_send(TENANT_CONTROL_FD, head, head_bytes, text, text_bytes, NULL, 0) != 0)
+        _exit(0);
+}
+
+static uint64_t memory_bytes(void) {
+    return tenant.instance ? instance_memory(tenant.instance, 0).size_bytes : 0;
+}
+
+static void tell_done(enum tenant_end end, int status, const char *text, size_t text_bytes) {
+    if (text_bytes > TENANT_MAX_TEXT_BYTES) text_bytes = TENANT_MAX_TEXT_BYTES;
+    struct tenant_done done = {
+        .header = tenant_header(TENANT_DONE, sizeof done + text_bytes, tenant.request),
+        .end = (uint32_t)end,
+        .status = status,
+        .memory_bytes = memory_bytes(),
+        .memory_refused = tenant.instance && instance_memory_refused(tenant.instance),
+        .text_bytes = (uint32_t)text_bytes,
+    };
+    tell(&done, sizeof done, text, text_bytes);
+    tenant.request = 0;
+}
+
+static void tell_ready(void) {
+    if (tenant.ready) return;
+    struct tenant_ready ready = {.header = tenant_header(TENANT_READY, sizeof ready, 0),
+                                 .memory_bytes = memory_bytes()};
+    tell(&ready, sizeof ready, NULL, 0);
+    tenant.ready = true;
+}
+
+/* Said its last word; the pool reads the CPU clock of the process before it lets it go. */
+static _Noreturn void wait_for_the_end(void) {
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+    while (recvmsg(TENANT_CONTROL_FD, &m, 0) > 0 || errno == EINTR) continue;
+    _exit(0);
+}
+
+static _Noreturn void give_up(const struct error *err) {
+    size_t text_bytes = strlen(err->message);
+    struct tenant_failed failed = {
+        .header = tenant_header(TENANT_FAILED, sizeof failed + text_bytes, 0),
+        .status = (uint32_t)err->status,
+        .text_bytes = (uint32_t)text_bytes,
+    };
+    tell(&failed, sizeof failed, err->message, text_bytes);
+    wait_for_the_end();
+}
+
+/* ---- from the pool ----------------------------------------------------------------------- */
+
+/* Waits for a request. 0, EAGAIN where nonblock and there is none, EINTR where the guest is to
+ * end. */
+static int receive_request(bool nonblock, int *ret_fd) {
+    struct pollfd control = {.fd = TENANT_CONTROL_FD, .events = POLLIN};
+    if (nonblock && poll(&control, 1, 0) == 0) return EAGAIN;
+    for (;;) {
+        uint32_t count = 0;
+        int stream = -1;
+        ssize_t got =
+            tenant_receive(TENANT_CONTROL_FD, &message, sizeof message, &stream, 1, &count);
+        if (got == -EINTR) {
+            if (runtime_interrupt_pending()) return EINTR;
+            continue;
+        }
+        if (got <= 0) _exit(0); /* the pool has no more */
+        const struct tenant_request *r = &message.request;
+        CHECK((size_t)got >= sizeof *r && r->header.type == TENANT_REQUEST && count == 1 &&
+              r->env_bytes == (size_t)got - sizeof *r);
+        tenant.request = r->header.id;
+        *ret_fd = stream;
+        return 0;
+    }
+}
+
+/* The request socket (runtime.h). */
+static int next_request(void *context, bool nonblock, int *ret_fd) {
+    (void)context;
+    if (tenant.request) {
+        tell_done(TENANT_RETURNED, 0, NULL, 0);
+        if (tenant.config.ends) wait_for_the_end();
+    }
+    tell_ready();
+    return receive_request(nonblock, ret_fd);
+}
+
+/* ---- an app ------------------------------------------------------------------------------ */
+
+/* Descriptors are places in ASSIGN's list: which one it became. */
+static int placed(const int *fds, uint32_t count, int place) {
+    CHECK(place >= 0 && (uint32_t)place < count);
+    return fds[place];
+}
+
+static enum status link_app(const int *fds, uint32_t fd_count, struct error *err) {
+    const struct tenant_config *c = &tenant.config;
+    struct wasi_preopen *preopens =
+        arena_array(&tenant.arena, (size_t)c->dir_count + 1, sizeof *preopens);
+    if (!preopens) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < c->dir_count; i++)
+        preopens[i] = (struct wasi_preopen){.fd = placed(fds, fd_count, c->dirs[i].fd),
+                                            .guest_path = c->dirs[i].guest,
+                                            .read_only = c->dirs[i].read_only,
+                                            .image = c->dirs[i].image};
+    struct wasi_config wasi = {
+        .argc = (int)c->argc,
+        .argv = c->argv,
+        .envc = (int)c->envc,
+        .env = c->env,
+        .preopen_count = c->dir_count,
+        .preopens = preopens,
+        .stdio = {-1, c->interface == TENANT_CGI ? -1 : tenant.log_fd, tenant.log_fd},
+        .next_request = c->interface == TENANT_CGI ? NULL : next_request,
+        .request_socket = c->interface == TENANT_FASTCGI ? 0 : 3,
+        .request_ready_fd = TENANT_CONTROL_FD,
+    };
+    enum status status = wasi_create(&wasi, &tenant.wasi, err);
+    if (status != ST_OK) return status;
+    struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
+    return instance_create(&tenant.loaded->code, &limits, wasi_resolve, tenant.wasi,
+                           &tenant.instance, err);
+}
+
+static enum status take_app(const int *fds, uint32_t fd_count, struct error *err) {
+    enum status status;
+    status =
+        tenant_config_read(fds[TENANT_ASSIGNED_CONFIG], &tenant.arena, &tenant.config, err);
+    if (status != ST_OK) return status;
+    tenant.log_fd = fds[TENANT_ASSIGNED_LOG];
+    if (tenant.config.max_stack_bytes &&
+        (status = runtime_limit_stack(tenant.config.max_stack_bytes, err)) != ST_OK)
+        return status;
+    if ((status = loader_open(fds[TENANT_ASSIGNED_OBJECT], &tenant.loaded, err)) != ST_OK)
+        return status;
+    if (tenant.loaded->object.compat.placement != ABI_PINNED)
+        return error_set(err, ST_INCOMPATIBLE,
+                         "the object was compiled with --relocatable; "
+                         "only pinned ones can be served");
+    if ((status = loader_map(tenant.loaded, err)) != ST_OK ||
+        (status = runtime_add_code(&tenant.loaded->code, err)) != ST_OK)
+        return status;
+    return link_app(fds, fd_count, err);
+}
+
+/* Environment of the config and the request's behind it. */
+static enum status set_environment(struct error *err) {
+    const struct tenant_request *r = &message.request;
+    const struct tenant_config *c = &tenant.config;
+    uint32_t total = c->envc + r->env_count;
+    CHECK(r->env_count <= r->env_bytes);
+    const char **env = arena_array(&tenant.arena, (size_t)total + 1, sizeof *env);
+    if (!env) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < c->envc; i++) env[i] = c->env[i];
+    const char *at = (const char *)message.bytes + sizeof *r, *end = at + r->env_bytes;
+    for (uint32_t i = c->envc; i < total; i++) {
+        const char *stop = memchr(at, 0, (size_t)(end - at));
+        CHECK(stop);
+        env[i] = at;
+        at = stop + 1;
+    }
+    return wasi_set_environment(tenant.wasi, (int)total, env, err);
+}
+
+/* A program's end: what it came to. */
+static _Noreturn void finish(enum call_result result) {
+    if (result == CALL_TRAPPED) {
+        auto_buffer struct buffer text = {0};
+        trap_report_print(&tenant.report, &text);
+        tell_done(TENANT_TRAPPED, (int)tenant.report.trap, (char *)text.bytes,
+                  text.failed ? 0 : text.size);
+    } else {
+        tell_done(TENANT_EXITED, result == CALL_EXITED ? tenant.report.exit_code & 0xff : 0,
+                  NULL, 0);
+    }
+    wait_for_the_end();
+}
+
+static enum status call_export(const char *name, bool wanted) {
+    struct error err = {0};
+    const struct abi_export *e = instance_export(tenant.instance, name, strlen(name));
+    if (!e || e->kind != ABI_EXTERN_FUNC) {
+        if (!wanted) return ST_OK;
+        error_set(&err, ST_NOT_FOUND, "this is no program: it exports no %s", name);
+        give_up(&err);
+    }
+    const struct functype *type = instance_functype(tenant.instance, e->index);
+    if (type->param_count || type->result_count) {
+        error_set(&err, ST_UNLINKABLE, "%s takes parameters or has results", name);
+        give_up(&err);
+    }
+    union abi_value slot = {0};
+    enum call_result result = instance_call(
+        tenant.instance, instance_func(tenant.instance, e->index), &slot, &tenant.report);
+    if (result != CALL_RETURNED) finish(result);
+    return ST_OK;
+}
+
+static _Noreturn void run(void) {
+    struct error err = {0};
+    if (tenant.config.interface == TENANT_CGI) {
+        tell_ready();
+        int stream = -1;
+        while (receive_request(false, &stream) != 0) continue;
+        const int stdio[3] = {stream, stream, tenant.log_fd};
+        if (set_environment(&err) != ST_OK || wasi_set_stdio(tenant.wasi, stdio, &err) != ST_OK)
+            give_up(&err);
+    }
+    enum call_result result = instance_initialise(tenant.instance, &tenant.report);
+    if (result != CALL_RETURNED) finish(result);
+    (void)call_export("_initialize", false);
+    (void)call_export("_start", true);
+    finish(CALL_RETURNED);
+}
+
+_Noreturn void tenant_main(uint32_t layers) {
+    struct tenant_up up = {.header = tenant_header(TENANT_UP, sizeof up, 0), .layers = layers};
+    tell(&up, sizeof up, NULL, 0);
+    int fds[TENANT_MAX_FDS];
+    uint32_t count = 0;
+    struct tenant_assign assign;
+    ssize_t got;
+    do
+        got = tenant_receive(TENANT_CONTROL_FD, &assign, sizeof assign, fds, TENANT_MAX_FDS,
+                             &count);
+    while (got == -EINTR);
+    if (got <= 0) _exit(0); /* not wanted */
+    CHECK((size_t)got == sizeof assign && assign.header.type == TENANT_ASSIGN &&
+          count >= TENANT_ASSIGNED_REST);
+    CHECK(fds[TENANT_ASSIGNED_CONFIG] == TENANT_CONFIG_FD &&
+          fds[TENANT_ASSIGNED_OBJECT] == TENANT_OBJECT_FD);
+    struct error err = {0};
+    if (take_app(fds, count, &err) != ST_OK) give_up(&err);
+    run();
+}

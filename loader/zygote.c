@@ -1,0 +1,257 @@
+/*
+ * hutch-tenant --zygote: a process that is ready to be a tenant, forked whenever the pool wants
+ * one. Three kinds of process come of it:
+ *
+ *     guard     what the server started. Makes the zygote in namespaces of its own, writes its
+ *               user map, and waits for it: when the guard dies, so does the zygote
+ *     zygote    process 1 of the pid namespace: when it dies, the kernel ends every tenant
+ *     tenants   forked; seal themselves, then wait for an app (tenant.c)
+ *
+ * The zygote has one thread and allocates nothing that grows: it reads a message, forks,
+ * answers. It never sees an app's descriptor. The signal handlers and the guest stack of the
+ * runtime are set up before the first fork, so that tenants begin with them.
+ */
+#include "loader/sandbox.h"
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Of every tenant, cut to its app's limit (runtime_limit_stack). */
+#define STACK_BYTES (UINT64_C(64) << 20)
+#define ZYGOTE_SOCKET_FD TENANT_CONTROL_FD /* replaced by the control socket in a tenant */
+#define MAX_LIVING 65536u
+
+/* Which tenant each child is: by pid, small and dense in a namespace of its own. */
+struct child {
+    pid_t pid;
+    uint64_t id;
+};
+static struct child children[MAX_LIVING]; /* not touched where not used */
+static uint32_t child_count;              /* all beyond are unused */
+
+static struct child *find_child(pid_t pid) {
+    for (uint32_t i = 0, at = (uint32_t)pid % MAX_LIVING; i < MAX_LIVING;
+         i++, at = (at + 1) % MAX_LIVING)
+        if (children[at].pid == pid) return &children[at];
+    return NULL;
+}
+
+/* ---- tenants ----------------------------------------------------------------------------- */
+
+static _Noreturn void be_tenant(struct sandbox *s, int control, uint32_t slot) {
+    /* The only descriptors from here on: 0 to 2, which lead nowhere, and 3. */
+    if (dup3(control, TENANT_CONTROL_FD, O_CLOEXEC) < 0) _exit(1);
+    close(control);
+    sandbox_enter_tenant(s, slot);
+    tenant_main(s->layers);
+}
+
+static void answer_failed(uint64_t id, int error) {
+    struct zygote_failed failed = {
+        .header = tenant_header(ZYGOTE_FAILED, sizeof failed, id),
+        .saved_errno = error,
+    };
+    if (tenant_send(ZYGOTE_SOCKET_FD, &failed, sizeof failed, NULL, 0, NULL, 0) != 0) _exit(0);
+}
+
+static void fork_tenant(struct sandbox *s, const struct zygote_fork *message, int control) {
+    uint64_t id = message->header.id;
+    struct child *child = child_count < MAX_LIVING ? find_child(0) : NULL;
+    if (!child) {
+        answer_failed(id, EAGAIN);
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0) be_tenant(s, control, message->slot);
+    if (pid < 0) {
+        answer_failed(id, errno);
+        return;
+    }
+    /* Reaped by nobody but this thread, so the number is still the child's. */
+    auto_fd int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pidfd < 0) {
+        int error = errno;
+        kill(pid, SIGKILL);
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+        answer_failed(id, error);
+        return;
+    }
+    uint32_t at = (uint32_t)pid % MAX_LIVING;
+    while (children[at].pid) at = (at + 1) % MAX_LIVING;
+    children[at] = (struct child){.pid = pid, .id = id};
+    child_count++;
+    struct zygote_forked forked = {
+        .header = tenant_header(ZYGOTE_FORKED, sizeof forked, id),
+    };
+    if (tenant_send(ZYGOTE_SOCKET_FD, &forked, sizeof forked, NULL, 0, &pidfd, 1) != 0)
+        _exit(0);
+}
+
+static uint64_t timeval_ns(const struct timeval *t) {
+    return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_usec * 1000u;
+}
+
+static void reap(void) {
+    for (;;) {
+        int status;
+        struct rusage usage;
+        pid_t pid = wait4(-1, &status, WNOHANG, &usage);
+        if (pid <= 0) return;
+        struct child *child = find_child(pid);
+        if (!child) continue;
+        struct zygote_ended ended = {
+            .header = tenant_header(ZYGOTE_ENDED, sizeof ended, child->id),
+            .status = status,
+            .cpu_ns = timeval_ns(&usage.ru_utime) + timeval_ns(&usage.ru_stime),
+        };
+        child->pid = 0;
+        child_count--;
+        if (tenant_send(ZYGOTE_SOCKET_FD, &ended, sizeof ended, NULL, 0, NULL, 0) != 0)
+            _exit(0);
+    }
+}
+
+/* ---- the zygote -------------------------------------------------------------------------- */
+
+static void on_child(int signal) { (void)signal; } /* it ends ppoll */
+
+static _Noreturn void serve(struct sandbox *s) {
+    struct zygote_ready ready = {.header = tenant_header(ZYGOTE_READY, sizeof ready, 0),
+                                 .layers = s->layers};
+    if (tenant_send(ZYGOTE_SOCKET_FD, &ready, sizeof ready, NULL, 0, NULL, 0) != 0) _exit(0);
+    sigset_t open;
+    sigemptyset(&open);
+    struct pollfd socket = {.fd = ZYGOTE_SOCKET_FD, .events = POLLIN};
+    for (;;) {
+        reap();
+        int n = ppoll(&socket, 1, NULL, &open);
+        if (n < 0 && errno == EINTR) continue;
+        struct zygote_fork message;
+        uint32_t count = 0;
+        int control = -1;
+        ssize_t got =
+            tenant_receive(ZYGOTE_SOCKET_FD, &message, sizeof message, &control, 1, &count);
+        if (got <= 0) _exit(got == 0 ? 0 : 1); /* the pool has gone */
+        if (message.header.type != ZYGOTE_FORK || (size_t)got != sizeof message || count != 1)
+            _exit(1);
+        fork_tenant(s, &message, control);
+        close(control);
+    }
+}
+
+static _Noreturn void be_zygote(struct sandbox *s, int go) {
+    char byte;
+    ssize_t n;
+    while ((n = read(go, &byte, 1)) < 0 && errno == EINTR) continue;
+    if (n != 1) _exit(1); /* the guard is dead */
+    s->layers |= (uint32_t)(unsigned char)byte;
+    if (dup3(s->options.socket_fd, ZYGOTE_SOCKET_FD, O_CLOEXEC) < 0 &&
+        s->options.socket_fd != ZYGOTE_SOCKET_FD)
+        _exit(1);
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0) _exit(1);
+    for (int fd = 0; fd <= 2; fd++)
+        if (dup2(null, fd) < 0) _exit(1);
+    if (close_range(ZYGOTE_SOCKET_FD + 1, UINT_MAX, 0) != 0) _exit(1);
+
+    struct sigaction action = {.sa_handler = on_child};
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGCHLD);
+    if (sigprocmask(SIG_BLOCK, &blocked, NULL) != 0) _exit(1);
+    if (sigaction(SIGCHLD, &action, NULL) != 0) _exit(1);
+    signal(SIGPIPE, SIG_IGN); /* a guest sees EPIPE */
+    signal(SIGXFSZ, SIG_IGN);
+    struct error err = {0};
+    if (runtime_init(ABI_PINNED, STACK_BYTES, &err) != ST_OK) _exit(1);
+    sandbox_enter_zygote(s);
+    serve(s);
+}
+
+/* ---- the guard --------------------------------------------------------------------------- */
+
+/* fork, in new namespaces. */
+static pid_t clone_into(int namespaces) {
+    return (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, 0);
+}
+
+static const int namespaces_all =
+    CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+
+static const uint32_t layers_of_namespaces =
+    1u << SANDBOX_PID_NAMESPACE | 1u << SANDBOX_MOUNT_NAMESPACE |
+    1u << SANDBOX_NETWORK_NAMESPACE | 1u << SANDBOX_IPC_NAMESPACE;
+
+int zygote_main(const struct zygote_options *options) {
+    static struct sandbox sandbox;
+    sandbox.options = *options;
+    if (options->uid_count < 2) return 1;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return 1;
+    auto_fd int go_read = -1;
+    auto_fd int go_write = -1;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return 1;
+    go_read = ends[0];
+    go_write = ends[1];
+
+    /* As an ordinary user, the other namespaces can only be had within a user namespace. Root
+     * of a container may be no better off. */
+    const struct {
+        int flags;
+        bool as_root;
+    } attempts[] = {
+        {namespaces_all | CLONE_NEWUSER, true},
+        {namespaces_all, true},
+        {namespaces_all | CLONE_NEWUSER, false},
+        {0, true},
+    };
+    bool root = geteuid() == 0;
+    pid_t pid = -1;
+    uint32_t layers = 0;
+    for (size_t i = 0; i < countof(attempts) && pid < 0; i++) {
+        int flags = attempts[i].flags;
+        sandbox.root = root && attempts[i].as_root;
+        layers = flags ? layers_of_namespaces : 0;
+        if (flags & CLONE_NEWUSER) layers |= 1u << SANDBOX_USER_NAMESPACE;
+        pid = clone_into(flags);
+        if (pid == 0) {
+            close(go_write);
+            be_zygote(&sandbox, go_read);
+        }
+        if (pid > 0 && (flags & CLONE_NEWUSER) && !sandbox_map_users(&sandbox, pid)) {
+            kill(pid, SIGKILL);
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+            pid = -1;
+        }
+    }
+    if (pid < 0) return 1;
+    _Static_assert(SANDBOX_IPC_NAMESPACE < 8, "one byte tells the zygote its namespaces");
+    char byte = (char)(unsigned char)layers;
+    if (write(go_write, &byte, 1) != 1) return 1;
+    /* What remains of this process holds nothing and can do nothing. */
+    close_range(0, UINT_MAX, 0);
+    if (sandbox.root) {
+        uint32_t nobody = options->uid_base;
+        if (setresgid(nobody, nobody, nobody) != 0 || setresuid(nobody, nobody, nobody) != 0) {
+            /* A container without such a uid: it stays root there, with nothing to hold on to.
+             */
+        }
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return 1;
+    }
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) return 1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}

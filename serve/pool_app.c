@@ -1,0 +1,225 @@
+/*
+ * Apps: what their tenants are given, and who gets a tenant next. A queued request goes to the
+ * idle tenant that was used last; where there is none and the app may have more, to a spare.
+ */
+#include "serve/pool_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define DEFAULT_INSTANCES 16u
+#define DEFAULT_QUEUE 1024u
+#define DEFAULT_IDLE_NS UINT64_C(10000000000)
+#define RETRY_FIRST_NS UINT64_C(100000000)
+
+void *pool_app_context(const struct pool_app *app) { return app->config.context; }
+const char *pool_app_name(const struct pool_app *app) { return app->name; }
+
+void pool_app_numbers(const struct pool_app *app, struct pool_app_numbers *ret) {
+    *ret = app->numbers;
+    ret->starting = app->warming_count;
+    ret->idle = app->idle_count;
+    ret->busy = app->busy_count;
+    ret->queued = app->queue_length;
+}
+
+/* ---- tenants for requests ---------------------------------------------------------------- */
+
+bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count) {
+    if (pool_now_ns() < app->retry_ns) return false;
+    uint32_t room = app->config.max_instances > app->tenant_count
+                        ? app->config.max_instances - app->tenant_count
+                        : 0;
+    uint32_t ready = app->idle_count + app->warming_count;
+    uint32_t wanted = app->queue_length;
+    if (!app->removed && app->config.warm > ready + wanted) wanted = app->config.warm - ready;
+    *ret_count = wanted < room ? wanted : room;
+    return *ret_count > 0;
+}
+
+/* Tenants failed to start: wait a while, longer each time. */
+static bool holds_back(struct pool_app *app) {
+    uint64_t now = pool_now_ns();
+    if (now < app->retry_ns) return true;
+    if (app->failures < 2) return false;
+    uint32_t doublings = app->failures > 8 ? 6 : app->failures - 2;
+    app->retry_ns = now + (RETRY_FIRST_NS << doublings);
+    app->failures = 1; /* one more try then */
+    pool_set_timer(&app->timer, RETRY_FIRST_NS << doublings);
+    return true;
+}
+
+static struct pool_tenant *take_spare(struct pool_app *app) {
+    struct pool_tenant *spare;
+    if (app->tenant_count >= app->config.max_instances) return NULL;
+    while ((spare = TAILQ_FIRST(&app->pool->spares)))
+        if (tenant_assign(spare, app)) return spare;
+    return NULL;
+}
+
+static void end_all(struct pool_app *app) {
+    struct pool_tenant *idle;
+    while ((idle = TAILQ_FIRST(&app->idle))) tenant_end(idle);
+}
+
+static bool has_tenants(const struct pool_app *app) {
+    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS; slot++)
+        if (app->pool->slots[slot] && app->pool->slots[slot]->app == app) return true;
+    return false;
+}
+
+static bool is_over(const struct pool_app *app) {
+    const struct pool_request *r;
+    TAILQ_FOREACH(r, &app->pool->over, link) if (r->app == app) return false;
+    return app->tenant_count == 0 && app->queue_length == 0 && !has_tenants(app);
+}
+
+void app_dispatch(struct pool_app *app) {
+    struct pool_request *r;
+    while ((r = TAILQ_FIRST(&app->queue))) {
+        struct pool_tenant *tenant = TAILQ_FIRST(&app->idle);
+        if (!tenant && !holds_back(app)) tenant = take_spare(app);
+        if (!tenant) break;
+        if (!tenant_send_request(tenant, r)) continue; /* that one is dead: another */
+        TAILQ_REMOVE(&app->queue, r, link);
+        app->queue_length--;
+    }
+    if (app->removed) {
+        end_all(app);
+        if (is_over(app)) app_free(app);
+        return;
+    }
+    while (app->idle_count + app->warming_count < app->config.warm && !holds_back(app))
+        if (!take_spare(app)) break;
+}
+
+/* ---- idle tenants ------------------------------------------------------------------------ */
+
+static void on_timer(evutil_socket_t fd, short events, void *context) {
+    (void)fd, (void)events;
+    struct pool_app *app = context;
+    uint64_t now = pool_now_ns();
+    struct pool_tenant *oldest;
+    while (app->idle_count > app->config.warm &&
+           (oldest = TAILQ_LAST(&app->idle, tenant_list)) &&
+           now - oldest->idle_since_ns >= app->config.idle_ns)
+        tenant_end(oldest);
+    pool_wake(app->pool);
+    pool_set_timer(&app->timer, app->config.idle_ns / 2 + 1000000);
+}
+
+/* ---- adding and removing ----------------------------------------------------------------- */
+
+static enum status copy_fd(int fd, int *ret_fd, struct error *err) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) return error_set_errno(err, ST_IO, "cannot duplicate a descriptor");
+    *ret_fd = copy;
+    return ST_OK;
+}
+
+/* What ASSIGN sends: app->fds, and the config whose descriptors are places in it. */
+static enum status prepare(struct pool_app *app, const struct pool_app_config *c,
+                           struct error *err) {
+    static const enum tenant_interface interfaces[] = {
+        [POOL_CGI] = TENANT_CGI, [POOL_FASTCGI] = TENANT_FASTCGI, [POOL_HTTP] = TENANT_HTTP};
+    auto_free struct tenant_dir *dirs = calloc((size_t)c->dir_count + 1, sizeof *dirs);
+    app->fds = calloc(TENANT_MAX_FDS, sizeof *app->fds);
+    if (!dirs || !app->fds) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < TENANT_MAX_FDS; i++) app->fds[i] = -1;
+    enum status status = copy_fd(c->object_fd, &app->fds[TENANT_ASSIGNED_OBJECT], err);
+    if (status != ST_OK) return status;
+    uint32_t at = TENANT_ASSIGNED_REST;
+    int snapshot = -1;
+    if (c->snapshot_fd >= 0) {
+        snapshot = (int)at;
+        if ((status = copy_fd(c->snapshot_fd, &app->fds[at++], err)) != ST_OK) return status;
+    }
+    for (uint32_t i = 0; i < c->dir_count; i++) {
+        if (at >= TENANT_MAX_FDS)
+            return error_set(err, ST_LIMIT, "app %s has more than %u directories", app->name,
+                             TENANT_MAX_FDS - TENANT_ASSIGNED_REST);
+        dirs[i] = c->dirs[i];
+        if (c->dirs[i].fd < 0) continue;
+        if ((status = copy_fd(c->dirs[i].fd, &app->fds[at], err)) != ST_OK) return status;
+        dirs[i].fd = (int)at++;
+    }
+    app->fd_count = at;
+    struct tenant_config config = {
+        .object_fd = TENANT_ASSIGNED_OBJECT,
+        .profile_fd = -1,
+        .interface = interfaces[c->interface],
+        .ends = c->reuse == POOL_FRESH,
+        .max_memory_bytes = c->limits.memory_bytes,
+        .max_stack_bytes = c->limits.stack_bytes,
+        .name = app->name,
+        .argc = c->argc,
+        .argv = c->argv,
+        .envc = c->envc,
+        .env = c->env,
+        .dir_count = c->dir_count,
+        .dirs = dirs,
+        .requests = {.socket = c->interface == POOL_CGI       ? TENANT_NO_REQUESTS
+                               : c->interface == POOL_FASTCGI ? 0
+                                                              : 3,
+                     .listen_fd = -1,
+                     .control_fd = -1,
+                     .snapshot_fd = snapshot},
+    };
+    int config_fd = -1;
+    status = tenant_config_write(&config, &config_fd, err);
+    if (status != ST_OK) return status;
+    app->fds[TENANT_ASSIGNED_CONFIG] = config_fd;
+    if (fcntl(config_fd, F_SETFD, FD_CLOEXEC) != 0)
+        return error_set_errno(err, ST_IO, "cannot keep a descriptor");
+    return ST_OK;
+}
+
+enum status pool_app_add(struct pool *pool, const struct pool_app_config *config,
+                         struct pool_app **ret_app, struct error *err) {
+    struct pool_app *app = calloc(1, sizeof *app);
+    if (!app) return error_set(err, ST_NO_MEMORY, "out of memory");
+    app->pool = pool;
+    app->config = *config;
+    app->config.argv = app->config.env = NULL;
+    app->config.dirs = NULL;
+    TAILQ_INIT(&app->idle);
+    TAILQ_INIT(&app->queue);
+    if (!app->config.max_instances) app->config.max_instances = DEFAULT_INSTANCES;
+    if (!app->config.max_queue) app->config.max_queue = DEFAULT_QUEUE;
+    if (!app->config.idle_ns) app->config.idle_ns = DEFAULT_IDLE_NS;
+    if (app->config.warm > app->config.max_instances)
+        app->config.warm = app->config.max_instances;
+    event_assign(&app->timer, pool->base, -1, 0, on_timer, app);
+    TAILQ_INSERT_TAIL(&pool->apps, app, link);
+    app->name = strdup(config->name);
+    enum status status =
+        app->name ? prepare(app, config, err) : error_set(err, ST_NO_MEMORY, "out of memory");
+    if (status != ST_OK) {
+        app_free(app);
+        return status;
+    }
+    pool_set_timer(&app->timer, app->config.idle_ns / 2 + 1000000);
+    pool_wake(pool);
+    *ret_app = app;
+    return ST_OK;
+}
+
+void pool_app_remove(struct pool_app *app, void (*drained)(void *context), void *context) {
+    app->removed = true;
+    app->drained = drained;
+    app->drained_context = context;
+    app->config.warm = 0;
+    pool_wake(app->pool);
+}
+
+void app_free(struct pool_app *app) {
+    TAILQ_REMOVE(&app->pool->apps, app, link);
+    event_del(&app->timer);
+    for (uint32_t i = 0; app->fds && i < TENANT_MAX_FDS; i++)
+        if (app->fds[i] >= 0) close(app->fds[i]);
+    if (app->drained && !app->pool->closing) app->drained(app->drained_context);
+    free(app->fds);
+    free(app->name);
+    free(app);
+}

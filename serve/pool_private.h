@@ -1,0 +1,178 @@
+/*
+ * pool_private: what the files of the pool share. Everything hangs on struct pool; a tenant is
+ * in exactly one of the lists spares, app->idle, or none (starting, busy, ending), and always
+ * in pool->slots.
+ *
+ *     STARTING --UP, FORKED--> SPARE --ASSIGN--> WARMING --READY--> IDLE <--> BUSY
+ *         \______________________\__________________\_________________\_________\--> ENDING
+ * --ENDED-->
+ *
+ * BUSY includes a tenant that was assigned and given its request in one go (cold).
+ */
+#ifndef HUTCH_SERVE_POOL_PRIVATE_H
+#define HUTCH_SERVE_POOL_PRIVATE_H
+
+#include "loader/tenant_protocol.h"
+#include "serve/pool.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+struct pool_tenant {
+    struct pool *pool;
+    struct pool_app *app; /* NULL: a spare */
+    uint64_t id;          /* serial << 16 | slot */
+    uint32_t slot;
+    enum pool_tenant_state state;
+    int control, pidfd; /* -1: not yet, or no more */
+    pid_t pid;
+    bool up;   /* it is sealed */
+    bool dead; /* its control socket has ended */
+    struct event control_event;
+    struct pool_request *request; /* under way */
+    uint64_t requests;            /* it was given */
+    uint64_t accounted_ns;        /* of its CPU time: to requests, or as overhead */
+    uint64_t cpu_ns;              /* of requests that ended */
+    uint64_t born_ns, idle_since_ns, killed_ns;
+    uint64_t memory_bytes;
+    struct event backstop;         /* ENDING: is it dead yet? WARMING: is it up? */
+    struct pool_log *log;          /* NULL: a spare */
+    TAILQ_ENTRY(pool_tenant) link; /* spares, or the app's idle ones */
+};
+TAILQ_HEAD(tenant_list, pool_tenant);
+
+struct pool_request {
+    struct pool_app *app;
+    struct pool_submission submission; /* stream_fd -1 once a guest has it */
+    char *env;                         /* strings with their 0 bytes */
+    uint32_t env_bytes;
+    struct pool_tenant *tenant;
+    uint64_t queued_ns, started_ns, cpu_start_ns;
+    uint64_t limits_from_ns; /* wall-clock limits count from here */
+    bool starting;           /* its tenant has not said READY */
+    bool again;              /* a tenant died before it had begun; this is the second */
+    bool finished;           /* in pool->over */
+    uint64_t wall_limit_ns;
+    bool cold;
+    enum pool_limit broken; /* why it is being ended */
+    uint64_t broken_ns;
+    bool cancelled;
+    bool told; /* the tenant has said how it ended; only its CPU time is missing */
+    struct pool_outcome outcome;
+    char *report;
+    struct event timer;             /* queue limit, then limits in the tenant */
+    TAILQ_ENTRY(pool_request) link; /* queue, or pool->over */
+};
+TAILQ_HEAD(request_list, pool_request);
+
+struct pool_app {
+    struct pool *pool;
+    char *name;
+    struct pool_app_config config; /* descriptors are its own; strings are not kept */
+    int *fds;                      /* what ASSIGN sends; [LOG] is filled in each time */
+    uint32_t fd_count;
+    uint32_t tenant_count; /* not counting those that end */
+    uint32_t idle_count, warming_count, busy_count, queue_length;
+    struct tenant_list idle; /* the one used last is first */
+    struct request_list queue;
+    bool removed;
+    void (*drained)(void *context);
+    void *drained_context;
+    uint64_t retry_ns;  /* after tenants could not be started: not before */
+    uint32_t failures;  /* in a row */
+    struct event timer; /* idle tenants, retries */
+    struct pool_app_numbers numbers;
+    TAILQ_ENTRY(pool_app) link;
+};
+TAILQ_HEAD(app_list, pool_app);
+
+struct zygote {
+    pid_t pid;
+    int socket; /* -1: none */
+    struct event event;
+    struct event restart;
+    bool ready;
+    uint32_t layers;
+    uint64_t started_ns;
+    uint32_t failures; /* in a row */
+};
+
+#define POOL_MAX_SLOTS 65000u
+struct pool {
+    struct event_base *base;
+    struct pool_options options;
+    char *tenant_program;
+    struct zygote zygote;
+    struct pool_tenant **slots; /* POOL_MAX_SLOTS, NULL where free */
+    uint32_t next_slot;
+    uint64_t next_serial;
+    uint32_t tenant_count, starting_count, spare_count;
+    struct tenant_list spares;
+    struct app_list apps;
+    struct request_list over; /* ended, done not yet called */
+    struct event work;        /* dispatch and callbacks, outside of whoever caused them */
+    struct pool_numbers numbers;
+    bool closing;
+};
+
+/* ---- pool.c ---- */
+uint64_t pool_now_ns(void);
+void pool_event(struct pool *pool, const char *format, ...) printf_like(2, 3);
+/* Has pool_work run soon, from the loop. */
+void pool_wake(struct pool *pool);
+void pool_set_timer(struct event *timer, uint64_t ns);
+
+/* ---- pool_zygote.c ---- */
+enum status zygote_start(struct pool *pool, struct error *err) must_check;
+void zygote_stop(struct pool *pool);
+/* false where there is none, or it does not take it. */
+bool zygote_ask(struct pool *pool, struct pool_tenant *tenant, int control_end);
+
+/* ---- pool_tenant.c ---- */
+/* Starts spares as they are needed. */
+void tenants_start(struct pool *pool);
+/* A spare becomes the app's; false where it died meanwhile. */
+bool tenant_assign(struct pool_tenant *tenant, struct pool_app *app);
+bool tenant_send_request(struct pool_tenant *tenant, struct pool_request *request);
+/* CPU time up to now_ns that is no request's. */
+void tenant_account(struct pool_tenant *tenant, uint64_t now_ns);
+void tenant_set_idle(struct pool_tenant *tenant);
+/* Kills it. It goes when the zygote has reaped it. */
+void tenant_end(struct pool_tenant *tenant);
+/* Told by the zygote, or the zygote itself is gone (status -1, cpu_ns 0). */
+void tenant_ended(struct pool_tenant *tenant, int status, uint64_t cpu_ns);
+void tenant_forked(struct pool_tenant *tenant, int pidfd);
+/* CPU time of its process so far; false where there is no such process any more. */
+bool tenant_cpu_ns(const struct pool_tenant *tenant, uint64_t *ret_ns);
+
+/* ---- pool_app.c ---- */
+/* Gives queued requests to tenants, keeps warm ones ready. */
+void app_dispatch(struct pool_app *app);
+void app_free(struct pool_app *app);
+bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
+
+/* ---- pool_request.c ---- */
+/* The tenant's process has said, or the kernel has, how it ended. Moves it to pool->over. */
+void request_over(struct pool_request *request);
+void request_set_report(struct pool_request *request, const char *text, size_t length);
+/* Back to the front of the queue. */
+void request_again(struct pool_request *request);
+void request_close_stream(struct pool_request *request);
+void request_deliver(struct pool_request *request);
+void request_fail(struct pool_request *request, enum pool_end end, enum pool_limit limit,
+                  const char *report);
+
+/* ---- pool_limit.c ---- */
+void limit_queued(struct pool_request *request);  /* starts the clock of the queue */
+void limit_started(struct pool_request *request); /* ... of start, CPU and wall */
+void limit_break(struct pool_request *request, enum pool_limit limit);
+
+/* ---- pool_log.c ---- */
+/* Makes the pipe; *ret_write is the tenant's end, to be closed once sent. */
+struct pool_log *log_create(struct pool_tenant *tenant, int *ret_write);
+void log_drain(struct pool_log *log); /* reads what is there now */
+void log_destroy(struct pool_log *log);
+
+#endif

@@ -1,0 +1,466 @@
+/*
+ * One tenant from its fork to its end. What it says on its control socket is attackers'
+ * material: every message is checked against what it may say now, and anything else ends it.
+ * How it ended and what CPU time it took, the zygote and the kernel say.
+ *
+ * A tenant is ended by SIGKILL through its pidfd, whatever it is doing: nothing in it is worth
+ * an orderly end. It keeps its slot (and with it its uid) until the zygote has reaped it.
+ */
+#include "serve/pool_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BACKSTOP_NS UINT64_C(50000000)
+/* At most so many are being forked at a time: a burst of requests must not starve the loop. */
+#define MAX_STARTING 32u
+
+static uint64_t serial_of(const struct pool_tenant *t) { return t->id >> 16; }
+
+/* ---- CPU time ---------------------------------------------------------------------------- */
+
+bool tenant_cpu_ns(const struct pool_tenant *t, uint64_t *ret_ns) {
+    struct timespec ts;
+    if (t->pid <= 0 || t->pidfd < 0) return false;
+    /* clock_getcpuclockid(3) without its check, which is one more system call */
+    clockid_t clock = (clockid_t)((~(unsigned)t->pid << 3) | 2);
+    if (clock_gettime(clock, &ts) != 0) return false;
+    *ret_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    return true;
+}
+
+void tenant_account(struct pool_tenant *t, uint64_t now_ns) {
+    if (now_ns <= t->accounted_ns) return;
+    if (t->app) t->app->numbers.overhead_cpu_ns += now_ns - t->accounted_ns;
+    t->accounted_ns = now_ns;
+}
+
+/* The pid here of the process behind a pidfd (its number in the zygote's namespace is another).
+ */
+static pid_t pid_of(int pidfd) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+    auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n <= 0) return -1;
+    text[n] = '\0';
+    const char *at = strstr(text, "\nPid:");
+    return at ? (pid_t)strtol(at + 5, NULL, 10) : -1;
+}
+
+/* ---- the end ----------------------------------------------------------------------------- */
+
+static void close_control(struct pool_tenant *t) {
+    if (t->control < 0) return;
+    event_del(&t->control_event);
+    close(t->control);
+    t->control = -1;
+}
+
+/* Takes it out of the list and the counts of its state. */
+static void leave_state(struct pool_tenant *t) {
+    switch (t->state) {
+    case POOL_TENANT_STARTING: t->pool->starting_count--; break;
+    case POOL_TENANT_SPARE:
+        TAILQ_REMOVE(&t->pool->spares, t, link);
+        t->pool->spare_count--;
+        break;
+    case POOL_TENANT_WARMING: t->app->warming_count--; break;
+    case POOL_TENANT_IDLE:
+        TAILQ_REMOVE(&t->app->idle, t, link);
+        t->app->idle_count--;
+        break;
+    case POOL_TENANT_BUSY: t->app->busy_count--; break;
+    case POOL_TENANT_ENDING: break;
+    }
+}
+
+static void kill_process(struct pool_tenant *t) {
+    if (t->pidfd >= 0) syscall(SYS_pidfd_send_signal, t->pidfd, SIGKILL, NULL, 0);
+    t->killed_ns = pool_now_ns();
+}
+
+static void on_backstop(evutil_socket_t fd, short events, void *context) {
+    (void)fd, (void)events;
+    struct pool_tenant *t = context;
+    if (t->state != POOL_TENANT_ENDING) {
+        tenant_end(t); /* it has not come up in time */
+        return;
+    }
+    kill_process(t);
+    pool_set_timer(&t->backstop, BACKSTOP_NS * 10);
+}
+
+void tenant_end(struct pool_tenant *t) {
+    if (t->state == POOL_TENANT_ENDING) return;
+    leave_state(t);
+    if (t->app) t->app->tenant_count--;
+    t->state = POOL_TENANT_ENDING;
+    kill_process(t);
+    close_control(t);
+    pool_set_timer(&t->backstop, BACKSTOP_NS);
+}
+
+static void describe_death(int status, char *ret_text, size_t size) {
+    if (status == -1)
+        snprintf(ret_text, size, "the tenant's process went with the zygote");
+    else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        snprintf(ret_text, size, "the tenant's process made a system call that is not allowed");
+    else if (WIFSIGNALED(status))
+        snprintf(ret_text, size, "the tenant's process was ended by signal %d (%s)",
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(ret_text, size, "the tenant's process ended with status %d",
+                 WEXITSTATUS(status));
+}
+
+static void forget(struct pool_tenant *t) {
+    event_del(&t->backstop);
+    if (t->pidfd >= 0) close(t->pidfd);
+    t->pool->slots[t->slot] = NULL;
+    t->pool->tenant_count--;
+    free(t);
+}
+
+void tenant_ended(struct pool_tenant *t, int status, uint64_t cpu_ns) {
+    struct pool *pool = t->pool;
+    struct pool_request *request = t->request;
+    tenant_end(t);
+    if (t->log) {
+        log_drain(t->log);
+        log_destroy(t->log);
+    }
+    if (request) {
+        uint64_t spent = cpu_ns > request->cpu_start_ns ? cpu_ns - request->cpu_start_ns : 0;
+        request->outcome.cpu_ns = spent;
+        t->cpu_ns += spent;
+        t->accounted_ns = cpu_ns;
+        if (!request->told && !request->broken && !request->cancelled) {
+            if (request->starting && !request->again && !pool->closing) {
+                request_again(request);
+                request = NULL;
+            }
+        }
+    }
+    if (request) {
+        if (!request->told && !request->broken && !request->cancelled) {
+            char text[160];
+            describe_death(status, text, sizeof text);
+            request->outcome.end = POOL_DIED;
+            request_set_report(request, text, strlen(text));
+        }
+        request_over(request);
+    }
+    tenant_account(t, cpu_ns);
+    forget(t);
+    pool_wake(pool);
+}
+
+/* ---- what it says ------------------------------------------------------------------------ */
+
+union tenant_answer {
+    struct tenant_header header;
+    struct tenant_up up;
+    struct tenant_ready ready;
+    struct tenant_done done;
+    struct tenant_failed failed;
+    char bytes[TENANT_MAX_ANSWER_BYTES];
+};
+
+static void become_spare(struct pool_tenant *t) {
+    if (!t->up || t->pidfd < 0) return;
+    leave_state(t);
+    t->state = POOL_TENANT_SPARE;
+    event_del(&t->backstop);
+    TAILQ_INSERT_TAIL(&t->pool->spares, t, link);
+    t->pool->spare_count++;
+    pool_wake(t->pool);
+}
+
+void tenant_set_idle(struct pool_tenant *t) {
+    leave_state(t);
+    t->state = POOL_TENANT_IDLE;
+    t->idle_since_ns = pool_now_ns();
+    /* The last used is the first to be used again: its pages are warm, and the others age. */
+    TAILQ_INSERT_HEAD(&t->app->idle, t, link);
+    t->app->idle_count++;
+    pool_wake(t->pool);
+}
+
+static bool take_up(struct pool_tenant *t, const struct tenant_up *up) {
+    if (t->up || t->state != POOL_TENANT_STARTING) return false;
+    t->up = true;
+    struct zygote *z = &t->pool->zygote;
+    bool first = !(z->layers >> SANDBOX_SECCOMP & 1);
+    z->layers |= up->layers;
+    if (first)
+        for (unsigned i = 0; i < SANDBOX_LAYER_COUNT; i++)
+            if (!(z->layers >> i & 1))
+                pool_event(t->pool, "the sandbox of tenants has no %s",
+                           sandbox_layer_name((enum sandbox_layer)i));
+    become_spare(t);
+    return true;
+}
+
+static bool take_ready(struct pool_tenant *t, const struct tenant_ready *ready) {
+    t->memory_bytes = ready->memory_bytes;
+    t->app->failures = 0;
+    if (t->state == POOL_TENANT_BUSY && t->request && t->request->cold) {
+        t->request->starting = false;
+        request_close_stream(t->request);
+        limit_started(t->request); /* the limits of a request from here on */
+        return true;
+    }
+    if (t->state != POOL_TENANT_WARMING) return false;
+    event_del(&t->backstop);
+    tenant_set_idle(t);
+    return true;
+}
+
+/* Everything but the CPU time, which may have to wait for the process's end. */
+static void set_outcome(struct pool_request *r, const struct tenant_done *done,
+                        const char *text) {
+    struct pool_outcome *o = &r->outcome;
+    o->status = done->status;
+    if (o->memory_peak_bytes < done->memory_bytes) o->memory_peak_bytes = done->memory_bytes;
+    request_set_report(r, text, done->text_bytes);
+    r->told = true;
+    if (r->broken || r->cancelled) return; /* request_over says so */
+    if (done->end == TENANT_RETURNED) {
+        o->end = POOL_DONE;
+    } else if (done->end == TENANT_EXITED) {
+        bool cgi = r->app->config.interface == POOL_CGI;
+        o->end = cgi && done->status == 0 ? POOL_DONE : POOL_EXITED;
+    } else {
+        o->end = POOL_TRAPPED;
+    }
+    /* A guest that was refused memory seldom knows better than to give up. */
+    if (done->memory_refused && o->end != POOL_DONE) {
+        o->end = POOL_LIMIT;
+        o->limit = POOL_LIMIT_MEMORY;
+    }
+}
+
+static bool take_done(struct pool_tenant *t, const struct tenant_done *done, const char *text) {
+    struct pool_request *r = t->request;
+    if (done->end > TENANT_TRAPPED) return false;
+    if (!r || done->header.id == 0) {
+        /* The guest ended before it asked for a request, or between two. */
+        if (done->end == TENANT_RETURNED || done->header.id) return false;
+        if (r) {
+            set_outcome(r, done, text);
+            r->outcome.end = done->end == TENANT_TRAPPED ? POOL_TRAPPED : POOL_EXITED;
+        } else if (t->state == POOL_TENANT_WARMING) {
+            t->app->failures++;
+            pool_event(t->pool, "app %s: the guest ended before its first request: %.*s",
+                       t->app->name, (int)done->text_bytes, text);
+        }
+        tenant_end(t); /* request_over follows from tenant_ended */
+        return true;
+    }
+    if (done->header.id != r->submission.id || r->told) return false;
+    t->memory_bytes = done->memory_bytes;
+    set_outcome(r, done, text);
+    uint64_t now_ns = 0;
+    bool known = tenant_cpu_ns(t, &now_ns);
+    const struct pool_app *app = t->app;
+    bool stays = known && done->end == TENANT_RETURNED && !r->broken && !r->cancelled &&
+                 app->config.reuse != POOL_FRESH && !app->removed &&
+                 !(app->config.reuse_requests && t->requests >= app->config.reuse_requests);
+    if (known) {
+        r->outcome.cpu_ns = now_ns > r->cpu_start_ns ? now_ns - r->cpu_start_ns : 0;
+        t->cpu_ns += r->outcome.cpu_ns;
+        t->accounted_ns = now_ns;
+        log_drain(t->log);
+        t->request = NULL;
+        request_over(r);
+    }
+    if (stays)
+        tenant_set_idle(t);
+    else
+        tenant_end(t);
+    return true;
+}
+
+static bool take_failed(struct pool_tenant *t, const char *text, size_t length) {
+    t->app->failures++;
+    if (t->request) {
+        t->request->outcome.end = POOL_DIED;
+        t->request->told = true;
+        request_set_report(t->request, text, length);
+    } else {
+        pool_event(t->pool, "app %s cannot be started: %.*s", t->app->name, (int)length, text);
+    }
+    tenant_end(t);
+    return true;
+}
+
+static bool take_message(struct pool_tenant *t, const union tenant_answer *m, size_t size) {
+    switch (m->header.type) {
+    case TENANT_UP: return size == sizeof m->up && take_up(t, &m->up);
+    case TENANT_READY: return size == sizeof m->ready && t->app && take_ready(t, &m->ready);
+    case TENANT_DONE:
+        return t->app && size >= sizeof m->done &&
+               m->done.text_bytes <= TENANT_MAX_TEXT_BYTES &&
+               size == sizeof m->done + m->done.text_bytes &&
+               take_done(t, &m->done, m->bytes + sizeof m->done);
+    case TENANT_FAILED:
+        return t->app && size >= sizeof m->failed &&
+               m->failed.text_bytes <= TENANT_MAX_TEXT_BYTES &&
+               size == sizeof m->failed + m->failed.text_bytes &&
+               take_failed(t, m->bytes + sizeof m->failed, m->failed.text_bytes);
+    default: return false;
+    }
+}
+
+static void on_control(evutil_socket_t fd, short events, void *context) {
+    (void)fd, (void)events;
+    struct pool_tenant *t = context;
+    static union tenant_answer answer;
+    /* One a time: what it says may end it, and others want to be heard. */
+    ssize_t got = tenant_receive(t->control, &answer, sizeof answer, NULL, 0, NULL);
+    if (got == -EAGAIN || got == -EINTR) return;
+    if (got > 0 && take_message(t, &answer, (size_t)got)) return;
+    if (got > 0 || got == -EPROTO)
+        pool_event(t->pool, "tenant %llu%s%s says something odd and is ended",
+                   (unsigned long long)serial_of(t), t->app ? " of app " : "",
+                   t->app ? t->app->name : "");
+    tenant_end(t);
+}
+
+/* ---- the beginning ----------------------------------------------------------------------- */
+
+static struct pool_tenant *make(struct pool *pool) {
+    struct pool_tenant *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    uint32_t slot = pool->next_slot;
+    while (pool->slots[slot]) slot = (slot + 1) % POOL_MAX_SLOTS; /* max_tenants is fewer */
+    pool->next_slot = (slot + 1) % POOL_MAX_SLOTS;
+    t->pool = pool;
+    t->slot = slot;
+    t->id = ++pool->next_serial << 16 | slot;
+    t->control = t->pidfd = -1;
+    t->born_ns = pool_now_ns();
+    t->state = POOL_TENANT_STARTING;
+    event_assign(&t->backstop, pool->base, -1, 0, on_backstop, t);
+    pool->slots[slot] = t;
+    pool->tenant_count++;
+    pool->starting_count++;
+    return t;
+}
+
+static bool start_one(struct pool *pool) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+        pool_event(pool, "no tenant can be started: %s", strerror(errno));
+        return false;
+    }
+    auto_fd int ours = ends[0];
+    auto_fd int theirs = ends[1];
+    struct pool_tenant *t = fcntl(ours, F_SETFL, O_NONBLOCK) == 0 ? make(pool) : NULL;
+    if (!t) return false;
+    if (!zygote_ask(pool, t, theirs)) {
+        /* It is busy, and wakes us with its answer, or dead, and its socket will say so. */
+        leave_state(t);
+        forget(t);
+        return false;
+    }
+    t->control = steal_fd(&ours);
+    event_assign(&t->control_event, pool->base, t->control, EV_READ | EV_PERSIST, on_control,
+                 t);
+    event_add(&t->control_event, NULL);
+    pool_set_timer(&t->backstop, UINT64_C(10000000000));
+    pool->numbers.forks++;
+    return true;
+}
+
+void tenants_start(struct pool *pool) {
+    if (!pool->zygote.ready || pool->closing) return;
+    uint32_t wanted = pool->options.spares, count;
+    const struct pool_app *app;
+    TAILQ_FOREACH(app, &pool->apps, link)
+    if (app_wants_tenants(app, &count)) wanted += count;
+    while (pool->spare_count + pool->starting_count < wanted &&
+           pool->starting_count < MAX_STARTING &&
+           pool->tenant_count < pool->options.max_tenants)
+        if (!start_one(pool)) return;
+}
+
+void tenant_forked(struct pool_tenant *t, int pidfd) {
+    t->pidfd = pidfd;
+    t->pid = pid_of(pidfd);
+    if (t->state == POOL_TENANT_STARTING)
+        become_spare(t);
+    else
+        kill_process(t); /* it was to end before it was known */
+}
+
+/* ---- its app and its requests ------------------------------------------------------------ */
+
+bool tenant_assign(struct pool_tenant *t, struct pool_app *app) {
+    int log_end = -1;
+    leave_state(t);
+    t->state = POOL_TENANT_WARMING;
+    t->app = app;
+    app->tenant_count++;
+    app->warming_count++;
+    t->log = log_create(t, &log_end);
+    struct tenant_assign message = {
+        .header = tenant_header(TENANT_ASSIGN, sizeof message, 0),
+    };
+    int error = ENOMEM;
+    if (t->log) {
+        app->fds[TENANT_ASSIGNED_LOG] = log_end;
+        error =
+            tenant_send(t->control, &message, sizeof message, NULL, 0, app->fds, app->fd_count);
+        app->fds[TENANT_ASSIGNED_LOG] = -1;
+        close(log_end);
+    }
+    if (error) {
+        tenant_end(t);
+        return false;
+    }
+    if (app->config.limits.start_ns) pool_set_timer(&t->backstop, app->config.limits.start_ns);
+    return true;
+}
+
+bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
+    bool cold = t->state == POOL_TENANT_WARMING;
+    struct tenant_request message = {
+        .header =
+            tenant_header(TENANT_REQUEST, sizeof message + r->env_bytes, r->submission.id),
+        .env_count = r->submission.envc,
+        .env_bytes = r->env_bytes,
+    };
+    /* What a cold tenant has used so far (its fork, its sandbox) nobody asked it for. */
+    uint64_t cpu_ns = 0;
+    if (!tenant_cpu_ns(t, &cpu_ns) ||
+        tenant_send(t->control, &message, sizeof message, r->env, r->env_bytes,
+                    &r->submission.stream_fd, 1) != 0) {
+        tenant_end(t); /* it has died meanwhile; the request does not know it */
+        return false;
+    }
+    leave_state(t);
+    event_del(&t->backstop);
+    t->state = POOL_TENANT_BUSY;
+    t->app->busy_count++;
+    t->request = r;
+    t->requests++;
+    tenant_account(t, cpu_ns);
+    r->tenant = t;
+    r->cold = r->starting = cold;
+    r->cpu_start_ns = cpu_ns;
+    r->started_ns = pool_now_ns();
+    /* A cold tenant may die before the guest has seen anything of the request: then the stream
+     * goes to another. */
+    if (!cold) request_close_stream(r);
+    limit_started(r);
+    if (r->submission.started) r->submission.started(r->submission.context, serial_of(t));
+    return true;
+}
