@@ -36,10 +36,12 @@ enum status bundle_words_add(struct bundle_words *words, const char *word, struc
     if (strlen(word) >= BUNDLE_WORD_SIZE)
         return error_set(err, ST_LIMIT, "an argument or variable of more than %u bytes",
                          BUNDLE_WORD_SIZE - 1);
-    for (const char *c = word; *c; c++)
-        if (*c < 0x20 || *c > 0x7e)
-            return error_set(err, ST_UNSUPPORTED,
-                             "an argument or variable with a byte that is not printable ASCII");
+    bool plain = utf8_valid((const uint8_t *)word, strlen(word));
+    for (const uint8_t *c = (const uint8_t *)word; *c && plain; c++)
+        plain = *c >= 0x20 && *c != 0x7f && !(c[0] == 0xc2 && c[1] < 0xa0); /* U+0080 on */
+    if (!plain)
+        return error_set(err, ST_UNSUPPORTED,
+                         "an argument or variable that is not UTF-8 without control characters");
     char **grown = realloc(words->words, (words->count + 1) * sizeof *grown);
     if (!grown) return error_set(err, ST_NO_MEMORY, "out of memory");
     words->words = grown;

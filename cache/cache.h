@@ -456,7 +456,7 @@ struct bundle_layer {
     const uint8_t *bytes;        /* content_size of them; for bundle_write alone, borrowed */
 };
 
-/* Printable ASCII, each. Owns them. */
+/* UTF-8 without control bytes, each. Owns them. */
 #define BUNDLE_WORDS_MAX 256u
 #define BUNDLE_WORD_SIZE 4096u /* with terminator */
 struct bundle_words {

@@ -4,16 +4,12 @@
  * there. The statement's sequence is the time, or SOURCE_DATE_EPOCH, or --sequence: with either
  * of these the same input gives the same bytes.
  */
-#include "tools/bundle_cli.h"
+#include "tools/bundle_parts.h"
 #include "tools/object_describe.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TARGETS_MAX 8u
 #define LEVEL_DEFAULT 9
 
 struct bundle_options {
@@ -22,28 +18,10 @@ struct bundle_options {
     const char **images, **args, **env;
     uint32_t image_count, arg_count, env_count;
     bool no_objects, json, help;
-    const char *targets[TARGETS_MAX];
+    const char *targets[BUNDLE_TARGETS_MAX];
     uint32_t target_count;
     struct compile_options compile;
 };
-
-/* Mapped and allocated things that the statement's layers borrow. */
-struct inputs {
-    struct buffer *modules;
-    struct {
-        const uint8_t *bytes;
-        size_t size;
-    } *maps;
-    uint32_t module_count, map_count;
-};
-
-static void finish_inputs(struct inputs *in) {
-    for (uint32_t i = 0; i < in->module_count; i++) buffer_finish(&in->modules[i]);
-    for (uint32_t i = 0; i < in->map_count; i++)
-        if (in->maps[i].bytes) munmap((void *)(uintptr_t)in->maps[i].bytes, in->maps[i].size);
-    free(in->modules);
-    free(in->maps);
-}
 
 /* ---- options ----------------------------------------------------------------------------- */
 
@@ -132,16 +110,6 @@ static const char *name_end(const char *word, char ret_name[CACHE_NAME_MAX]) {
                : NULL;
 }
 
-static enum status full_name(const char *text, char ret_name[CACHE_NAME_MAX],
-                             struct error *err) {
-    bool is_digest = false;
-    struct digest unused;
-    enum status status = cache_name_parse(text, ret_name, &is_digest, &unused, err);
-    if (status == ST_OK && is_digest)
-        return error_set(err, ST_USAGE, "'%s': give NAME or NAME:TAG", text);
-    return status;
-}
-
 /* "dir/My App.wasm" -> "my-app:latest" */
 static enum status name_of_path(const char *path, char ret_name[CACHE_NAME_MAX],
                                 struct error *err) {
@@ -158,110 +126,36 @@ static enum status name_of_path(const char *path, char ret_name[CACHE_NAME_MAX],
     }
     while (at && text[at - 1] == '-') at--;
     text[at] = '\0';
-    if (full_name(text, ret_name, err) == ST_OK) return ST_OK;
+    if (bundle_full_name(text, ret_name, err) == ST_OK) return ST_OK;
     return error_set(err, ST_USAGE, "'%s' gives no name: say NAME=%s", base, path);
 }
 
-/* From the cache, or compiled and kept. Objects are for any machine, so not checked for this.
- */
-static enum status get_object(const struct bundle_options *o, struct cache *cache,
-                              const struct buffer *wasm, const char *file, const char *target,
-                              int *ret_fd, struct abi_compat *ret_compat, struct error *err) {
-    struct compile_options options = o->compile;
-    options.target = target;
-    struct digest compiler, module = digest_of(wasm->bytes, wasm->size);
-    enum status status = compile_fingerprint(&options, &compiler, err);
-    if (status != ST_OK) return status;
-    struct cache_key key = cache_key_of(&module, &compiler);
-    struct error ignored = {0};
-    auto_fd int fd = -1;
-    if (cache && cache_find(cache, &key, &fd, NULL, &ignored) == ST_OK &&
-        object_file_check(fd, false, ret_compat, &ignored) == ST_OK &&
-        digest_equal(&ret_compat->module, &module) &&
-        digest_equal(&ret_compat->compiler, &compiler)) {
-        *ret_fd = steal_fd(&fd);
-        return ST_OK;
-    }
-    if (fd >= 0) close(steal_fd(&fd));
-    if ((status = compile_in_child(wasm, file, &options, &fd, err)) != ST_OK) return status;
-    if ((status = object_file_check(fd, false, ret_compat, err)) != ST_OK) return status;
-    struct cache_entry entry = {.kind = CACHE_OBJECT, .origin = CACHE_COMPILED};
-    if (cache && lseek(fd, 0, SEEK_SET) == 0 &&
-        cache_put_fd(cache, fd, &entry, NULL, NULL, NULL, &ignored) != ST_OK) {
-        error_wrap(&ignored, "the object is not kept for the next time");
-        cli_note("bundle", file, &ignored);
-    }
-    *ret_fd = steal_fd(&fd);
-    return ST_OK;
-}
-
-static enum status add_objects(const struct bundle_options *o, struct cache *cache,
-                               struct inputs *in, const struct buffer *wasm, const char *file,
-                               struct bundle_statement *s, struct error *err) {
-    for (uint32_t i = 0; i < o->target_count; i++) {
-        auto_fd int fd = -1;
-        struct abi_compat compat;
-        enum status status = get_object(o, cache, wasm, file, o->targets[i], &fd, &compat, err);
-        if (status != ST_OK) return status;
-        struct bundle_layer *layer = &s->layers[s->layer_count];
-        const uint8_t *bytes;
-        size_t size;
-        if ((status = cli_map_file(fd, &bytes, &size, err)) != ST_OK) return status;
-        in->maps[in->map_count].bytes = bytes;
-        in->maps[in->map_count++].size = size;
-        layer->kind = BUNDLE_OBJECT;
-        layer->bytes = bytes;
-        layer->content_size = size;
-        bundle_target_of(&compat, &layer->target);
-        s->layer_count++;
-    }
-    return ST_OK;
-}
-
-static enum status add_module(const struct bundle_options *o, struct cache *cache,
-                              struct inputs *in, const char *word, struct bundle_statement *s,
-                              struct error *err) {
-    struct bundle_layer *layer = &s->layers[s->layer_count];
-    const char *equals = name_end(word, layer->name), *file = equals ? equals + 1 : word;
+static enum status add_module(const struct bundle_options *o, struct bundle_parts *parts,
+                              const char *word, struct error *err) {
+    char name[CACHE_NAME_MAX];
+    const char *equals = name_end(word, name), *file = equals ? equals + 1 : word;
     enum status status = ST_OK;
-    if (!equals && o->name && s->layer_count == 0)
-        status = full_name(o->name, layer->name, err);
+    if (!equals && o->name && parts->statement.layer_count == 0)
+        status = bundle_full_name(o->name, name, err);
     else if (!equals)
-        status = name_of_path(file, layer->name, err);
-    struct buffer *wasm = &in->modules[in->module_count++];
-    if (status == ST_OK) status = module_file_read(file, wasm, NULL, err);
-    if (status == ST_OK) status = compile_check(wasm->bytes, wasm->size, err);
-    if (status != ST_OK) return error_wrap(err, "%s", file);
-    layer->kind = BUNDLE_MODULE;
-    layer->bytes = wasm->bytes;
-    layer->content_size = wasm->size;
-    s->layer_count++;
-    status = add_objects(o, cache, in, wasm, file, s, err);
+        status = name_of_path(file, name, err);
+    auto_buffer struct buffer wasm = {0};
+    if (status == ST_OK) status = module_file_read(file, &wasm, NULL, err);
+    if (status == ST_OK) status = bundle_add_module(parts, name, &wasm, file, err);
     return status == ST_OK ? ST_OK : error_wrap(err, "%s", file);
 }
 
 /* GUEST=FILE, GUEST=DIRECTORY */
-static enum status add_image(struct inputs *in, const char *word, struct bundle_statement *s,
-                             struct error *err) {
-    struct bundle_layer *layer = &s->layers[s->layer_count];
+static enum status add_image(struct bundle_parts *parts, const char *word, struct error *err) {
     const char *equals = strchr(word, '=');
-    if (!equals || equals == word || (size_t)(equals - word) >= sizeof layer->name)
+    if (!equals || equals == word)
         return error_set(err, ST_USAGE, "--image %s: give GUEST=FILE or GUEST=DIR", word);
-    memcpy(layer->name, word, (size_t)(equals - word));
-    layer->name[equals - word] = '\0';
+    auto_free char *guest = strndup(word, (size_t)(equals - word));
+    if (!guest) return error_set(err, ST_NO_MEMORY, "out of memory");
     auto_fd int fd = -1;
-    const uint8_t *bytes;
-    size_t size;
     enum status status = bundle_image_open(equals + 1, &fd, err);
-    if (status == ST_OK) status = cli_map_file(fd, &bytes, &size, err);
-    if (status != ST_OK) return error_wrap(err, "--image %s", word);
-    in->maps[in->map_count].bytes = bytes;
-    in->maps[in->map_count++].size = size;
-    layer->kind = BUNDLE_IMAGE;
-    layer->bytes = bytes;
-    layer->content_size = size;
-    s->layer_count++;
-    return ST_OK;
+    if (status == ST_OK) status = bundle_add_image(parts, guest, fd, NULL, err);
+    return status == ST_OK ? ST_OK : error_wrap(err, "--image %s", word);
 }
 
 /* ---- the statement ----------------------------------------------------------------------- */
@@ -333,33 +227,50 @@ static void report(const struct bundle_options *o, const struct bundle_statement
            secret ? "signed" : "not signed: nodes leave its native code out");
 }
 
+/* Everything that is named, to layers; o->name is the app's. */
+static enum status add_parts(const struct bundle_options *o, const char **files, uint32_t count,
+                             struct bundle_parts *parts, struct error *err) {
+    struct bundle_statement *s = &parts->statement;
+    enum status status = ST_OK;
+    for (uint32_t i = 0; i < count && status == ST_OK; i++) {
+        bool app = bundle_is_app(files[i]);
+        if (app && i > 0)
+            status = error_set(err, ST_USAGE,
+                               "%s: a bundle is of one app, which is named first", files[i]);
+        else if (app)
+            status = bundle_add_app(parts, files[i], o->name, err);
+        else
+            status = add_module(o, parts, files[i], err);
+    }
+    for (uint32_t i = 0; i < o->image_count && status == ST_OK; i++)
+        status = add_image(parts, o->images[i], err);
+    if (status == ST_OK) status = add_words(o, s, err);
+    if (status == ST_OK && !s->name[0] && o->name)
+        status = bundle_full_name(o->name, s->name, err);
+    else if (status == ST_OK && !s->name[0])
+        memcpy(s->name, s->layers[0].name, sizeof s->name);
+    return status;
+}
+
 static enum status make(const struct bundle_options *o, const char **files, uint32_t count,
-                        struct inputs *in, struct bundle_statement *s, struct error *err) {
+                        struct bundle_parts *parts, struct error *err) {
+    struct bundle_statement *s = &parts->statement;
     uint64_t level = LEVEL_DEFAULT;
     enum status status = set_times(o, s, err);
-    if (status == ST_OK) status = add_words(o, s, err);
     if (status == ST_OK && o->level)
         status = arguments_number("level", o->level, 1, 19, &level, err);
     struct sign_secret secret = {0};
     if (status == ST_OK && o->sign) status = sign_secret_read(o->sign, &secret, err);
     if (status != ST_OK) return status;
-    struct cache *cache = NULL;
     struct cache_options where = {.path = o->cache_dir, .describe_object = object_describe};
     struct error ignored = {0};
-    if (!o->no_objects && cache_open(&where, &cache, &ignored) != ST_OK) {
+    if (cache_open(&where, &parts->cache, &ignored) != ST_OK) {
         error_wrap(&ignored, "compiling without the cache");
         cli_note("bundle", NULL, &ignored);
-        cache = NULL;
+        parts->cache = NULL;
     }
-    for (uint32_t i = 0; i < count && status == ST_OK; i++)
-        status = add_module(o, cache, in, files[i], s, err);
-    cache_close(cache);
-    for (uint32_t i = 0; i < o->image_count && status == ST_OK; i++)
-        status = add_image(in, o->images[i], s, err);
-    if (status == ST_OK && o->name)
-        status = full_name(o->name, s->name, err);
-    else if (status == ST_OK)
-        memcpy(s->name, s->layers[0].name, sizeof s->name);
+    status = add_parts(o, files, count, parts, err);
+    cache_close(steal(parts->cache));
     snprintf(s->creator, sizeof s->creator, "hutch %s", HUTCH_VERSION);
     if (status == ST_OK)
         status = bundle_write(s, o->sign ? &secret : NULL, (int)level, o->output, err);
@@ -381,16 +292,10 @@ static enum status bundle(int argc, char **argv, struct bundle_options *o, struc
     uint32_t count = 0;
     enum status status = parse(argc, argv, o, files, &count, err);
     if (status != ST_OK || o->help) return status;
-    size_t most = (size_t)count * (1 + o->target_count) + o->image_count;
-    struct inputs in = {.modules = calloc(count, sizeof *in.modules),
-                        .maps = calloc(most, sizeof *in.maps)};
-    struct bundle_statement s = {.layers = calloc(most, sizeof *s.layers)};
-    if (!in.modules || !in.maps || !s.layers)
-        status = error_set(err, ST_NO_MEMORY, "out of memory");
-    else
-        status = make(o, files, count, &in, &s, err);
-    bundle_statement_finish(&s);
-    finish_inputs(&in);
+    struct bundle_parts parts = {
+        .compile = &o->compile, .targets = o->targets, .target_count = o->target_count};
+    status = make(o, files, count, &parts, err);
+    bundle_parts_finish(&parts);
     return status;
 }
 

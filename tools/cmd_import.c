@@ -2,7 +2,7 @@
  * hutch import: a bundle into the store, from a file or standard input. Prints what was taken
  * and, on standard error, what was left out and why.
  */
-#include "tools/bundle_cli.h"
+#include "tools/bundle_parts.h"
 #include "tools/object_describe.h"
 
 #include <fcntl.h>
@@ -92,6 +92,7 @@ static enum status open_and_import(const struct import_options *o, const struct 
     struct cache *cache = NULL;
     struct cache_options where = {.path = o->cache_dir, .describe_object = object_describe};
     enum status status = bundle_open(fd, trust, &bundle, err);
+    if (status == ST_OK) status = bundle_check_app(bundle_statement_of(bundle), err);
     if (status == ST_OK && !o->dry_run) status = cache_open(&where, &cache, err);
     if (status == ST_OK) status = import_into(o, cache, bundle, err);
     cache_close(cache);

@@ -220,12 +220,15 @@ static const struct help helps[] = {
      'I'},
     {"bundle",
      "Usage: hutch bundle [OPTIONS] -o FILE.tar [NAME[:TAG]=]MODULE.wasm...\n"
+     "       hutch bundle [OPTIONS] -o FILE.tar APP-DIRECTORY\n"
      "\n"
      "Puts modules, their code objects for one or more processors and images of files into "
      "one\n"
      "file: an OCI image layout, which skopeo and any registry carry. A node that trusts the "
      "key\n"
-     "runs it without compiling. Objects come from the cache or are compiled.\n"
+     "runs it without compiling. Objects come from the cache or are compiled. Of a directory "
+     "with\n"
+     "an app.yaml all is packed that it names: the module, and images of what it mounts.\n"
      "\n"
      "Options:\n"
      "  -o, --output FILE      where to leave the bundle; it appears whole or not at all\n"
@@ -250,6 +253,7 @@ static const struct help helps[] = {
      "  hutch bundle hello.wasm -o hello.tar\n"
      "  hutch bundle --target v2,v3,v4 --sign ci.key python:3.11=python.wasm \\\n"
      "    --image /usr=usr --env PYTHONHOME=/usr -o python.tar\n"
+     "  hutch bundle --sign ci.key blog -o blog.tar        blog/app.yaml\n"
      "  skopeo copy oci-archive:python.tar docker://registry.example/python:3.11\n",
      "The same modules, options, sequence and key give the same bytes.\n"
      "\n"

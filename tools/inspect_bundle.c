@@ -38,6 +38,13 @@ static json_t *layer_value(const struct bundle_layer *layer) {
     return v;
 }
 
+static json_t *word_list(const struct bundle_words *words) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; list && i < words->count; i++)
+        json_array_append_new(list, json_string(words->words[i]));
+    return list;
+}
+
 static json_t *describe(const struct bundle *bundle, json_t *notes) {
     const struct bundle_statement *s = bundle_statement_of(bundle);
     const struct bundle_signer *signer = bundle_signer_of(bundle);
@@ -51,11 +58,15 @@ static json_t *describe(const struct bundle *bundle, json_t *notes) {
     json_t *layers = json_array();
     for (uint32_t i = 0; layers && i < s->layer_count; i++)
         json_array_append_new(layers, layer_value(&s->layers[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:o, s:O}", "kind",
-                     "bundle", "name", s->name, "creator", s->creator, "manifest", digest,
-                     "sequence", (json_int_t)s->sequence, "expires", (json_int_t)s->expires,
-                     "signature", words[signer->trust], "key", key, "signer", signer->name,
-                     "layers", layers, "notes", notes);
+    json_t *value = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:o, s:o, s:o, s:O}", "kind", "bundle",
+        "name", s->name, "creator", s->creator, "manifest", digest, "sequence",
+        (json_int_t)s->sequence, "expires", (json_int_t)s->expires, "signature",
+        words[signer->trust], "key", key, "signer", signer->name, "args", word_list(&s->args),
+        "env", word_list(&s->env), "layers", layers, "notes", notes);
+    if (value && s->app)
+        json_object_set_new(value, "app", json_loads(s->app, JSON_REJECT_DUPLICATES, NULL));
+    return value;
 }
 
 static void print_time(const char *label, uint64_t seconds) {
@@ -82,6 +93,11 @@ static void print_text(const char *path, const struct bundle *bundle, const json
     else
         printf("signature   by %s %s\n", hex,
                signer->name[0] ? signer->name : "(not trusted here)");
+    for (uint32_t i = 0; i < s->args.count; i++)
+        printf("%-11s %s\n", i ? "" : "arguments", s->args.words[i]);
+    for (uint32_t i = 0; i < s->env.count; i++)
+        printf("%-11s %s\n", i ? "" : "variables", s->env.words[i]);
+    if (s->app) printf("app         can be served (--json shows how)\n");
     printf("\n%-7s %12s %12s  %s\n", "layer", "bytes", "in bundle", "what");
     for (uint32_t i = 0; i < s->layer_count; i++) {
         const struct bundle_layer *l = &s->layers[i];

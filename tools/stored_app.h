@@ -27,6 +27,15 @@ struct stored_app {
 enum status stored_app_open(struct cache *cache, const char *text, struct stored_app *ret_app,
                             struct error *err) must_check;
 void stored_app_close(struct stored_app *app);
+/*
+ * How an imported app is served: what app.yaml said when it was bundled, with digests of the
+ * store in place of paths. directory: where its secrets lie on this node, which it names by
+ * relative paths. ST_NOT_FOUND (also where it came without), ST_DAMAGED (it asks for what it
+ * did not bring). stored_description.c: for programs that read app.yaml anyway.
+ */
+struct app;
+enum status stored_app_describe(struct cache *cache, const char *text, const char *directory,
+                                struct app **ret_app, struct error *err) must_check;
 /* What its program is called: "python", also for "lib/python:3.11". */
 void stored_app_program(const char *text, const struct stored_app *app,
                         char ret_name[CACHE_NAME_MAX]);

@@ -1,0 +1,25 @@
+/*
+ * How an imported app is served: the description in its bundle's statement, read as app.yaml
+ * is, after the same check as at import: it names nothing but what the bundle brought.
+ */
+#include "serve/app.h"
+#include "tools/bundle_parts.h"
+#include "tools/stored_app.h"
+
+enum status stored_app_describe(struct cache *cache, const char *text, const char *directory,
+                                struct app **ret_app, struct error *err) {
+    struct stored_app stored;
+    enum status status = stored_app_open(cache, text, &stored, err);
+    if (status != ST_OK) return status;
+    const struct bundle_statement *s = &stored.statement;
+    if (!s->app)
+        status = error_set(err, ST_NOT_FOUND,
+                           "it came without a description of how to serve it (hutch bundle "
+                           "APP-DIRECTORY gives it one)");
+    else
+        status = bundle_check_app(s, err);
+    if (status == ST_OK)
+        status = app_parse(s->app, strlen(s->app), text, directory, ret_app, err);
+    stored_app_close(&stored);
+    return status;
+}
