@@ -6,15 +6,22 @@
 #include "serve/backend.h"
 
 void exchange_make_env(struct exchange *x) {
-    auto_free char *script = strndup(x->request.path, x->prefix_length);
-    if (!script) {
+    const struct app_target *t = x->target;
+    auto_buffer struct buffer script = {0};
+    buffer_put(&script, x->request.path, x->prefix_length);
+    if (t) buffer_put(&script, t->script_name, strlen(t->script_name));
+    buffer_put_u8(&script, 0);
+    if (script.failed) {
         x->env.failed = true;
         return;
     }
     struct cgi_request request = {.request = &x->request,
                                   .client = &x->client,
-                                  .script_name = script,
-                                  .path_info = x->request.path + x->prefix_length};
+                                  .script_name = (const char *)script.bytes,
+                                  .path_info =
+                                      t ? t->path_info : x->request.path + x->prefix_length,
+                                  .script_filename = t ? t->guest_path : NULL,
+                                  .document_root = t ? x->site->app->site.root : NULL};
     cgi_env_request(&x->env, &request);
 }
 

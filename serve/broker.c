@@ -6,10 +6,7 @@
 
 #include "serve/link.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,13 +32,8 @@ static void free_kits(struct kit_list *list) {
 static enum status add_app(struct broker *b, struct kit_list *list, struct app *app,
                            struct error *err) {
     struct serve_kit kit = {.app = app, .object_fd = -1, .snapshot_fd = -1};
-    enum status status = ST_OK;
-    for (uint32_t i = 0; i < list->count; i++)
-        if (strcmp(list->at[i].app->name, app->name) == 0)
-            status = error_set(err, ST_INVALID, "%s: another app is named '%s', too (%s)",
-                               app->file, app->name, list->at[i].app->file);
     struct serve_kit *more = NULL;
-    if (status == ST_OK) status = b->options->make_kit(b->options->context, &kit, err);
+    enum status status = b->options->make_kit(b->options->context, &kit, err);
     if (status == ST_OK &&
         !(more = realloc(list->at, (list->count + (size_t)1) * sizeof *more)))
         status = error_set(err, ST_NO_MEMORY, "out of memory");
@@ -66,42 +58,21 @@ static enum status read_one(struct broker *b, struct kit_list *list, const char 
     return add_app(b, list, app, err);
 }
 
-static int by_name(const struct dirent **a, const struct dirent **b) {
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int is_yaml(const struct dirent *entry) {
-    size_t length = strlen(entry->d_name);
-    if (entry->d_name[0] == '.') return 0;
-    return (length > 5 && strcmp(entry->d_name + length - 5, ".yaml") == 0) ||
-           (length > 4 && strcmp(entry->d_name + length - 4, ".yml") == 0);
-}
-
-/* A directory with app.yaml is an app; another is one of app files, in the order of names. */
-static enum status read_directory(struct broker *b, struct kit_list *list, const char *path,
-                                  struct error *err) {
-    char name[4096];
-    snprintf(name, sizeof name, "%s/app.yaml", path);
-    if (access(name, F_OK) == 0) return read_one(b, list, path, err);
-    struct dirent **entries = NULL;
-    int count = scandir(path, &entries, is_yaml, by_name);
-    if (count < 0) return error_set_errno(err, ST_IO, "%s: cannot read the directory", path);
-    enum status status = ST_OK;
-    for (int i = 0; i < count; i++) {
-        snprintf(name, sizeof name, "%s/%s", path, entries[i]->d_name);
-        if (status == ST_OK) status = read_one(b, list, name, err);
-        free(entries[i]);
-    }
-    free(entries);
+/* A file, a directory with app.yaml, or a directory of apps. */
+static enum status read_path(struct broker *b, struct kit_list *list, const char *path,
+                             struct error *err) {
+    auto_arena struct arena arena = {0};
+    struct app_strings files = {0};
+    enum status status = app_find_files(path, &arena, &files, err);
+    for (uint32_t i = 0; i < files.count && status == ST_OK; i++)
+        status = read_one(b, list, files.items[i], err);
     return status;
 }
 
 static enum status read_source(struct broker *b, struct kit_list *list, const char *source,
                                struct error *err) {
     struct stat st;
-    if (stat(source, &st) == 0)
-        return S_ISDIR(st.st_mode) ? read_directory(b, list, source, err)
-                                   : read_one(b, list, source, err);
+    if (stat(source, &st) == 0) return read_path(b, list, source, err);
     bool is_path = strchr(source, '/') || strstr(source, ".yaml") || strstr(source, ".yml");
     if (is_path || !b->options->read_name)
         return error_set_errno(err, ST_NOT_FOUND, "%s", source);
@@ -110,11 +81,19 @@ static enum status read_source(struct broker *b, struct kit_list *list, const ch
     return status == ST_OK ? add_app(b, list, app, err) : status;
 }
 
+static enum status check_conflicts(const struct kit_list *list, struct error *err) {
+    auto_free struct app **apps = calloc((size_t)list->count + 1, sizeof(struct app *));
+    if (!apps) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < list->count; i++) apps[i] = list->at[i].app;
+    return app_conflicts(apps, list->count, err);
+}
+
 static enum status read_all(struct broker *b, struct error *err) {
     struct kit_list list = {0};
     enum status status = ST_OK;
     for (uint32_t i = 0; i < b->options->source_count && status == ST_OK; i++)
         status = read_source(b, &list, b->options->sources[i], err);
+    if (status == ST_OK) status = check_conflicts(&list, err);
     if (status != ST_OK) {
         free_kits(&list);
         return status;

@@ -54,7 +54,7 @@ void exchange_settle(struct exchange *x) {
     if (x->ended || x->client.ops || !x->outcome_known) return;
     x->ended = true;
     count(x);
-    if (x->submitted) usage_write(x->front->usage, x);
+    if (x->site) usage_write(x->front->usage, x);
     front_log_exchange(x->front, x);
     struct front *front = x->front;
     *x->link = x->next;
@@ -76,6 +76,9 @@ void exchange_reap(struct front *front) {
         if (x->site) site_release(front, x->site);
         http_request_finish(&x->request);
         free(x->reason);
+        free(x->report);
+        free(x->target);
+        cgi_env_finish(&x->env);
         free(x);
     }
 }
@@ -349,6 +352,7 @@ bool exchange_start(struct front *front, const struct exchange_client *client,
         exchange_fail(x, 413, TROUBLE_BODY, "the request's body is over limits.body");
         return true;
     }
+    if (x->site->files && !exchange_site(x)) return true;
     submit(x);
     return true;
 }

@@ -16,7 +16,8 @@ struct exchange {
     char address[64];              /* of the client, which may be gone when it is logged */
     struct http_request request;
     uint64_t id, started_ns, began_unix_ns, took_ns;
-    size_t prefix_length; /* of the path that the route took */
+    size_t prefix_length;      /* of the path that the route took */
+    struct app_target *target; /* the script that answers; NULL: the app has no site */
 
     const struct backend_ops *backend;
     void *backend_state;
@@ -48,6 +49,10 @@ void exchange_conclude(struct exchange *x);
 void exchange_reap(struct front *front);
 /* Shuts our side of the stream once what is queued is written. */
 void exchange_shut_stream(struct exchange *x);
+
+/* ---- exchange_site.c ---- */
+/* Finds the script that answers; false where the request has been answered. */
+bool exchange_site(struct exchange *x);
 
 /* ---- exchange_answer.c: for the backends ---- */
 /* Lets the backend read as far as the client has room. */

@@ -80,7 +80,8 @@ struct site {
     struct app *app;       /* the kit's */
     struct pool_app *pool; /* NULL once it is removed */
     struct site_counts *counts;
-    uint32_t exchanges; /* in flight */
+    struct site_files *files; /* where scripts are found by path; else NULL */
+    uint32_t exchanges;       /* in flight */
     bool removed, drained;
     uint64_t overhead_seen_ns; /* of this pool's */
 };

@@ -6,6 +6,7 @@
 #include "serve/front.h"
 
 #include "serve/pool.h"
+#include "serve/site_files.h"
 
 void front_take_kit(struct front *front, struct link_message *message) {
     struct error err = {0};
@@ -51,6 +52,7 @@ static void free_if_over(struct site *site) {
     struct site **link = &site->front->sites;
     while (*link != site) link = &(*link)->next;
     *link = site->next;
+    site_files_close(site->files);
     serve_kit_finish(&site->kit);
     free(site);
 }
@@ -121,8 +123,11 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .idle_ns = app->hibernate.idle_ns,
         .context = site,
     };
-    enum status status = pool_app_add(front->pool, &config, &site->pool, err);
+    enum status status = ST_OK;
+    if (app->site.root[0]) status = site_files_open(kit, &site->files, err);
+    if (status == ST_OK) status = pool_app_add(front->pool, &config, &site->pool, err);
     if (status != ST_OK) {
+        site_files_close(site->files);
         free(site);
         return status;
     }
@@ -178,6 +183,7 @@ void front_count_overhead(struct front *front) {
 void front_free_apps(struct front *front) {
     for (struct site *s = front->sites, *next; s; s = next) {
         next = s->next;
+        site_files_close(s->files);
         serve_kit_finish(&s->kit);
         free(s);
     }
