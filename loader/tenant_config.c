@@ -16,6 +16,10 @@ enum {
     DIR_IMAGE = 2,
     DIR_MEMORY = 4
 };
+enum {
+    REQUESTS_PREFAULT = 1,
+    REQUESTS_RESET = 2
+};
 
 static void put_string(struct buffer *b, const char *text) {
     size_t length = strlen(text);
@@ -55,7 +59,8 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     buffer_put_u32(&b, (uint32_t)config->requests.listen_fd);
     buffer_put_u32(&b, (uint32_t)config->requests.control_fd);
     buffer_put_u32(&b, (uint32_t)config->requests.snapshot_fd);
-    buffer_put_u32(&b, config->requests.prefault);
+    buffer_put_u32(&b, (config->requests.prefault ? REQUESTS_PREFAULT : 0u) |
+                           (config->requests.reset ? REQUESTS_RESET : 0u));
     enum status status = buffer_status(&b, err);
     if (status != ST_OK) return status;
     auto_fd int fd = memfd_create("hutch-config", MFD_ALLOW_SEALING); /* inherited */
@@ -146,7 +151,9 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     c->requests.listen_fd = (int)reader_u32(r);
     c->requests.control_fd = (int)reader_u32(r);
     c->requests.snapshot_fd = (int)reader_u32(r);
-    c->requests.prefault = reader_u32(r) != 0;
+    uint32_t requests_flags = reader_u32(r);
+    c->requests.prefault = requests_flags & REQUESTS_PREFAULT;
+    c->requests.reset = requests_flags & REQUESTS_RESET;
     if (reader_left(r)) r->failed = true;
 }
 

@@ -10,7 +10,7 @@
  * argv..., u32 envc, str env..., u32 preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str
  * guest path }...; flags: 1 read-only, 2 a file image, 4 in memory (fd -1, or an image beneath;
  * size and inodes are its limits); u32 request socket, u32 listen fd, u32 control fd, u32
- * snapshot fd, u32 prefault
+ * snapshot fd, u32 flags: 1 prefault, 2 reset
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
@@ -43,6 +43,7 @@ struct tenant_requests {
     int control_fd;  /* requests come over this socket (tools/tenant_requests.h); or -1 */
     int snapshot_fd; /* to be resumed; or -1 */
     bool prefault;   /* what the snapshot's first request touched is made present first */
+    bool reset;      /* each request begins from the snapshot's state, in the same process */
 };
 
 struct tenant_config {

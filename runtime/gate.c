@@ -184,6 +184,7 @@ int gate_dispatch(uint64_t index, union abi_value *slots, struct abi_instance *b
     instance->exit_code = 0;
     enum host_result result = import->function(import->context, instance, slots);
     CHECK(gate_current == c);
+    if (instance->restarting) return leave(c, CALL_RETURNED, TRAP_NONE); /* it begins again */
     switch (result) {
     case HOST_OK: return 0;
     case HOST_TRAP:

@@ -64,6 +64,8 @@ struct instance {
     bool *elem_dropped, *data_dropped;
     bool initialised, starting;
     struct snapshot *snapshot; /* what it was resumed from, borrowed; or NULL */
+    struct wasi *wasi;         /* of a resumed one */
+    bool restarting;           /* instance_restart was called */
     uint64_t *counters;        /* of an instrumented object, else NULL */
     size_t counters_bytes;
     /* set by a host function for the result it is about to give */

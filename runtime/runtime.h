@@ -412,9 +412,21 @@ enum status snapshot_resume(struct snapshot *snapshot, const struct code *code,
  * called first. Once. */
 enum call_result instance_continue(struct instance *instance,
                                    struct trap_report *ret_report) must_check;
-/* Once in each process that records or resets, while /proc can be reached: ST_UNSUPPORTED where
- * the kernel does not tell which pages were touched. */
-enum status snapshot_prepare(struct error *err) must_check;
+/*
+ * For a process that answers one request after the other, each from the snapshot's state. From
+ * within a host function (next_request, where a request has ended): the guest is left, put back
+ * to its snapshot, and makes the pending call again; the host function's result does not count.
+ * Only beneath instance_continue.
+ */
+void instance_restart(struct instance *instance);
+/* What instance_continue does then. Nothing of what the guest did since the resume is left in
+ * this process. Any failure leaves a guest that must not go on. */
+enum status snapshot_reset(struct instance *instance, struct wasi *wasi,
+                           struct error *err) must_check;
+/* Once in each process that records or resets, and after a fork: proc_fd is /proc, or -1 for
+ * its usual place. ST_UNSUPPORTED where the kernel does not tell which pages were touched:
+ * then a reset drops all of them, and nothing is recorded. */
+enum status snapshot_prepare(int proc_fd, struct error *err) must_check;
 /* Makes present, in one go, what the first request will touch, as far as that is known. */
 void snapshot_prefault(struct snapshot *snapshot);
 /* What has been touched since the resume, as a record for snapshot_add_ranges. */

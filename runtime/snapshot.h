@@ -63,6 +63,9 @@ struct snapshot {
     const char *config; /* terminated */
     const uint8_t *wasi;
     const struct snapshot_range *ranges; /* by address; NULL until wanted */
+    const uint8_t *original;             /* the whole file, mapped; NULL until a reset */
+    void *tables;                        /* header and tables, mapped */
+    size_t tables_mapped;
     struct arena arena;
 };
 

@@ -6,7 +6,7 @@
  */
 #include "runtime/snapshot.h"
 
-#include <errno.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -185,15 +185,15 @@ static const uint8_t *take_flags(struct reader *r, uint32_t count) {
     return flags;
 }
 
-static enum status read_at(int fd, uint64_t offset, uint8_t *to, size_t size,
-                           struct error *err) {
-    for (size_t at = 0; at < size;) {
-        ssize_t n = pread(fd, to + at, size - at, (off_t)(offset + at));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return error_set_errno(err, ST_IO, "cannot read the snapshot");
-        if (n == 0) return damaged(err, "it is cut off");
-        at += (size_t)n;
-    }
+/* Maps what lies at [offset, +size): the file does not change, and a tenant has no other way to
+ * read one. *ret_mapping is to be unmapped. */
+static enum status map_at(int fd, uint64_t offset, size_t size, void **ret_mapping,
+                          const uint8_t **ret_bytes, struct error *err) {
+    size_t before = (size_t)(offset % ABI_HOST_PAGE);
+    void *at = mmap(NULL, before + size, PROT_READ, MAP_PRIVATE, fd, (off_t)(offset - before));
+    if (at == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the snapshot");
+    *ret_mapping = at;
+    *ret_bytes = (const uint8_t *)at + before;
     return ST_OK;
 }
 
@@ -214,29 +214,29 @@ static enum status take_tables(struct snapshot *s, const uint8_t *bytes, size_t 
 
 static enum status read_snapshot(struct snapshot *s, struct error *err) {
     struct stat st;
-    uint8_t first[SNAPSHOT_HEADER_BYTES];
+    const uint8_t *bytes = NULL;
     if (fstat(s->fd, &st) != 0) return error_set_errno(err, ST_IO, "cannot read the snapshot");
-    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)sizeof first)
+    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)SNAPSHOT_HEADER_BYTES)
         return error_set(err, ST_DAMAGED, "not a snapshot");
-    enum status status = read_at(s->fd, 0, first, sizeof first, err);
+    uint64_t limit = (uint64_t)st.st_size;
+    if (limit > SNAPSHOT_MAX_TABLE_BYTES) limit = SNAPSHOT_MAX_TABLE_BYTES;
+    enum status status = map_at(s->fd, 0, (size_t)limit, &s->tables, &bytes, err);
     if (status != ST_OK) return status;
-    struct reader r = reader_over(first, sizeof first);
-    if (memcmp(reader_bytes(&r, 8), SNAPSHOT_MAGIC, 8) != 0)
+    s->tables_mapped = (size_t)limit;
+    if (memcmp(bytes, SNAPSHOT_MAGIC, 8) != 0)
         return error_set(err, ST_DAMAGED, "not a snapshot");
+    struct reader r = reader_over(bytes + 8, 4);
     uint32_t version = reader_u32(&r);
     if (version != SNAPSHOT_VERSION)
         return error_set(err, ST_INCOMPATIBLE, "a snapshot of format %u; this is %u", version,
                          SNAPSHOT_VERSION);
-    r = reader_over(first, sizeof first);
+    r = reader_over(bytes, SNAPSHOT_HEADER_BYTES);
     take_header(&r, &s->header);
     uint32_t size = s->header.tables_bytes;
-    if (size < sizeof first || size > SNAPSHOT_MAX_TABLE_BYTES || size > (uint64_t)st.st_size)
+    if (size < SNAPSHOT_HEADER_BYTES || size > limit)
         return damaged(err, "the size of its tables");
-    uint8_t *bytes = arena_alloc(&s->arena, size);
-    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    if ((status = read_at(s->fd, 0, bytes, size, err)) != ST_OK) return status;
     r = reader_over(bytes + SNAPSHOT_CRC_OFFSET, 4);
-    if (reader_u32(&r) != tables_crc(bytes, size) || memcmp(bytes, first, sizeof first) != 0)
+    if (reader_u32(&r) != tables_crc(bytes, size))
         return damaged(err, "the checksum of its tables");
     if ((status = check_header(&s->header, (uint64_t)st.st_size, err)) != ST_OK) return status;
     return take_tables(s, bytes, size, err);
@@ -261,6 +261,8 @@ enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *
 void snapshot_close(struct snapshot *s) {
     if (!s) return;
     close(s->fd);
+    if (s->tables) munmap(s->tables, s->tables_mapped);
+    if (s->original) munmap((void *)(uintptr_t)s->original, s->header.file_bytes);
     arena_finish(&s->arena);
     free(s);
 }
@@ -284,16 +286,9 @@ void snapshot_describe(const struct snapshot *s, struct snapshot_facts *ret_fact
 
 /* ---- the working set --------------------------------------------------------------------- */
 
-enum status snapshot_read_ranges(struct snapshot *s, struct error *err) {
-    const struct snapshot_header *h = &s->header;
-    if (s->ranges) return ST_OK;
-    size_t size = (size_t)h->warm_count * RANGE_BYTES;
-    struct snapshot_range *ranges = arena_array(&s->arena, h->warm_count, sizeof *ranges);
-    uint8_t *bytes = arena_alloc(&s->arena, size + 1);
-    if (!ranges || !bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    enum status status = read_at(s->fd, h->warm_offset, bytes, size, err);
-    if (status != ST_OK) return status;
-    if (h->warm_count && ~crc32c(~UINT32_C(0), bytes, size) != h->warm_crc)
+static enum status take_ranges(const struct snapshot_header *h, const uint8_t *bytes,
+                               size_t size, struct snapshot_range *ranges, struct error *err) {
+    if (~crc32c(~UINT32_C(0), bytes, size) != h->warm_crc)
         return damaged(err, "the checksum of its working set");
     struct reader r = reader_over(bytes, size);
     uint64_t end = 0;
@@ -311,8 +306,24 @@ enum status snapshot_read_ranges(struct snapshot *s, struct error *err) {
             return damaged(err, "its working set");
         end = ranges[i].address + bytes_of;
     }
-    s->ranges = ranges;
     return ST_OK;
+}
+
+enum status snapshot_read_ranges(struct snapshot *s, struct error *err) {
+    const struct snapshot_header *h = &s->header;
+    if (s->ranges) return ST_OK;
+    size_t size = (size_t)h->warm_count * RANGE_BYTES;
+    struct snapshot_range *ranges = arena_array(&s->arena, h->warm_count, sizeof *ranges);
+    void *mapping = NULL;
+    const uint8_t *bytes = NULL;
+    if (!ranges) return error_set(err, ST_NO_MEMORY, "out of memory");
+    if (size == 0) return ST_OK;
+    enum status status = map_at(s->fd, h->warm_offset, size, &mapping, &bytes, err);
+    if (status != ST_OK) return status;
+    status = take_ranges(h, bytes, size, ranges, err);
+    munmap(mapping, size + h->warm_offset % ABI_HOST_PAGE);
+    if (status == ST_OK) s->ranges = ranges;
+    return status;
 }
 
 enum status snapshot_add_ranges(int fd, const void *record, size_t size_bytes,

@@ -19,9 +19,10 @@ struct scan_argument {
 
 static int pagemap_fd = -1;
 
-enum status snapshot_prepare(struct error *err) {
+enum status snapshot_prepare(int proc_fd, struct error *err) {
     if (pagemap_fd >= 0) close(pagemap_fd);
-    pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    pagemap_fd = proc_fd >= 0 ? openat(proc_fd, "self/pagemap", O_RDONLY | O_CLOEXEC)
+                              : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (pagemap_fd < 0) return error_set_errno(err, ST_UNSUPPORTED, "/proc/self/pagemap");
     struct scan_argument probe = {.size = sizeof probe, .return_mask = PAGES_PRESENT};
     if (ioctl(pagemap_fd, SCAN_IOCTL, &probe) >= 0) return ST_OK;

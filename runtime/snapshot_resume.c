@@ -13,6 +13,7 @@
 #include "runtime/snapshot.h"
 #include "runtime/table.h"
 #include "runtime/trap.h"
+#include "runtime/wasi.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -194,6 +195,8 @@ static enum status restore(struct instance *i, struct snapshot *s, import_resolv
     for (uint32_t k = 0; k < h->data_count; k++) i->data_dropped[k] = s->data_dropped[k];
     i->initialised = true;
     i->snapshot = s;
+    i->wasi = wasi;
+    wasi_forget(wasi);
     return ST_OK;
 }
 
@@ -213,17 +216,36 @@ enum status snapshot_resume(struct snapshot *s, const struct code *code,
     return ST_OK;
 }
 
+void instance_restart(struct instance *i) {
+    CHECK(i->snapshot && gate_current && !gate_current->previous);
+    i->restarting = true;
+}
+
+/* Until the guest is left for good. */
+static int go_on(struct instance *i, struct crossing *c) {
+    const struct snapshot_header *h = &i->snapshot->header;
+    for (;;) {
+        int left = gate_resume(c, h->guest_sp, h->import, h->slots, (uint64_t)i->block);
+        gate_current = NULL;
+        if (!left || !i->restarting || c->result != CALL_RETURNED) return left;
+        i->restarting = false;
+        struct error err = {0};
+        if (snapshot_reset(i, i->wasi, &err) == ST_OK) continue;
+        c->result = CALL_TRAPPED;
+        c->trap = TRAP_HOST;
+        snprintf(c->detail, sizeof c->detail, "reset: %.140s", err.message);
+        return left;
+    }
+}
+
 enum call_result instance_continue(struct instance *i, struct trap_report *ret_report) {
     CHECK(i->snapshot && !gate_current);
-    const struct snapshot_header *h = &i->snapshot->header;
     struct crossing c = {.instance = i,
                          .depth = 1,
-                         .enter_sp = h->enter_sp,
+                         .enter_sp = i->snapshot->header.enter_sp,
                          .result = CALL_RETURNED,
                          .fault_address = UINT64_MAX};
-    int left = gate_resume(&c, h->guest_sp, h->import, h->slots, (uint64_t)i->block);
-    gate_current = NULL;
-    if (!left) return CALL_RETURNED;
+    if (!go_on(i, &c)) return CALL_RETURNED;
     CHECK(c.result != CALL_RETURNED);
     if (c.trap == TRAP_INTERRUPT) trap_interrupt_done();
     trap_report_fill(&c, ret_report);

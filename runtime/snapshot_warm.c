@@ -88,7 +88,8 @@ enum status snapshot_record(const struct snapshot *s, const struct instance *i,
 static void populate(const struct iovec *list, size_t count, int advice) {
     static bool alone; /* the kernel does not take a list */
     if (count == 0) return;
-    if (!alone && syscall(SYS_process_madvise, PIDFD_SELF_THREAD, list, count, advice, 0) >= 0)
+    if (!alone &&
+        syscall(SYS_process_madvise, (long)PIDFD_SELF_THREAD, list, count, advice, 0) >= 0)
         return;
     alone = true;
     for (size_t i = 0; i < count; i++) madvise(list[i].iov_base, list[i].iov_len, advice);

@@ -189,6 +189,17 @@ enum wasi_errno wasi_random_get(struct wasi *w, struct guest_memory m, uint32_t 
     return WASI_OK;
 }
 
+void wasi_forget(struct wasi *w) {
+    uint64_t before = w->generation;
+    memset(&w->scratch, 0, sizeof w->scratch);
+    while (w->generation == before || w->generation == 0) {
+        /* A number that no other process has: counting would start again in each. */
+        ssize_t got = getrandom(&w->generation, sizeof w->generation, 0);
+        CHECK(got == (ssize_t)sizeof w->generation || (got < 0 && errno == EINTR));
+        w->generation &= INT64_MAX;
+    }
+}
+
 enum wasi_errno wasi_sched_yield(struct wasi *w, struct guest_memory m) {
     (void)w, (void)m;
     return sched_yield() == 0 ? WASI_OK : wasi_errno_last();

@@ -188,6 +188,7 @@ struct wasi {
     wasi_next_request next_request;
     void *next_request_context;
     int request_ready_fd;
+    uint64_t generation; /* another one after each resume and reset; 0 before the first */
     /* Room for one call; too much for a stack, and nothing may be allocated there. */
     union {
         struct iovec iovecs[WASI_MAX_IOVECS];
@@ -374,6 +375,10 @@ enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, 
                                      uint8_t *ret_fd);
 /* Whether a stream that was accepted is still open. */
 bool wasi_requests_open(const struct wasi *w);
+
+/* After a resume or a reset: what a call before it left in scratch is gone, and the generation
+ * is another (wasi.c). */
+void wasi_forget(struct wasi *w);
 
 /* ---- the functions, one for each line of wasi_functions.def ------------------------------ */
 

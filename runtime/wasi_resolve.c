@@ -42,6 +42,14 @@ static enum host_result preview1_proc_exit(void *context, struct instance *calle
     return HOST_EXIT;
 }
 
+/* hutch.generation() -> i64: docs/snapshot.md. */
+static enum host_result hutch_generation(void *context, struct instance *caller,
+                                         union abi_value *slots) {
+    (void)caller;
+    slots[0].u64 = ((const struct wasi *)context)->generation;
+    return HOST_OK;
+}
+
 /* The types: an array for each line, with one element more so that none is empty. */
 #define i32 {ABI_I32, 0},
 #define i64 {ABI_I64, 0},
@@ -53,6 +61,7 @@ static const struct valtype params_of_proc_exit[] = {i32{0, 0}};
 #undef i32
 #undef i64
 static const struct valtype errno_result[] = {{ABI_I32, 0}};
+static const struct valtype generation_result[] = {{ABI_I64, 0}};
 
 #define PARAMS(name) countof(params_of_##name) - 1, params_of_##name
 struct wasi_function {
@@ -91,6 +100,17 @@ bool wasi_resolve(void *context, const struct abi_import *import,
     (void)function_type;
     const struct wasi_function *found = NULL;
     bool unstable = module_is(import, "wasi_unstable");
+    if (module_is(import, "hutch") && import->kind == ABI_EXTERN_FUNC &&
+        import->name_length == 10 && memcmp(import->name, "generation", 10) == 0) {
+        *ret = (struct extern_value){
+            .kind = ABI_EXTERN_FUNC,
+            .source = EXTERN_HOST,
+            .function = hutch_generation,
+            .context = context,
+            .function_type = {.result_count = 1, .results = generation_result},
+        };
+        return true;
+    }
     if (!unstable && !module_is(import, "wasi_snapshot_preview1")) return false;
     if (import->kind != ABI_EXTERN_FUNC) return false;
     if (unstable)

@@ -48,7 +48,7 @@ struct cli_options {
     const char *output;
     const char *profile, *profile_out;
     const char *listen, *snapshot; /* where requests come from; what to go on from */
-    bool fastcgi, no_prefault;
+    bool fastcgi, no_prefault, reset;
     const char *name;      /* what a snapshot is called in the store */
     const char **requests; /* files of warm-up requests */
     uint32_t request_count;

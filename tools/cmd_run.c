@@ -263,7 +263,8 @@ enum status cli_tenant_config(struct cli_options *o, struct arena *arena,
                      .listen_fd = -1,
                      .control_fd = -1,
                      .snapshot_fd = -1,
-                     .prefault = !o->no_prefault},
+                     .prefault = !o->no_prefault,
+                     .reset = o->reset},
     };
     enum status status;
     if ((status = resolve_env(o, arena, env, &config.envc, err)) != ST_OK) return status;

@@ -260,9 +260,9 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
     const struct tenant_config *c = &t->config;
     enum status status;
     if ((status = load(t, err)) != ST_OK) return status;
-    if (c->requests.control_fd >= 0) {
+    if (c->requests.control_fd >= 0 || c->requests.reset) {
         struct error ignored = {0};
-        (void)!snapshot_prepare(&ignored); /* where it cannot, snapshot_record says so */
+        (void)!snapshot_prepare(-1, &ignored); /* where it cannot: runtime.h */
     }
     if (c->requests.snapshot_fd >= 0 && (status = open_snapshot(t, err)) != ST_OK)
         return status;

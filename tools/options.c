@@ -271,6 +271,7 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
     case OPTION_LISTEN: o->listen = argument; return ST_OK;
     case OPTION_FASTCGI: o->fastcgi = true; return ST_OK;
     case OPTION_SNAPSHOT: o->snapshot = argument; return ST_OK;
+    case OPTION_RESET: o->reset = true; return ST_OK;
     case OPTION_NOPREFAULT: o->no_prefault = true; return ST_OK;
     case OPTION_NAME: o->name = argument; return ST_OK;
     case OPTION_REQUEST: o->requests[o->request_count++] = argument; return ST_OK;
@@ -375,6 +376,8 @@ enum status cli_options_parse(enum cli_command command, int argc, char **argv,
         return error_set(err, ST_USAGE,
                          "--snapshot: the program waits for a request: say where "
                          "from, with --listen");
+    if (o->reset && !o->snapshot)
+        return error_set(err, ST_USAGE, "--reset: to what? Give --snapshot too");
     if (o->invoke && o->listen)
         return error_set(err, ST_USAGE, "--invoke and --listen: one at a time");
     return ST_OK;

@@ -103,8 +103,14 @@ static int next_from_maker(const struct requests *r, int *ret_fd) {
 }
 
 int requests_next(void *context, bool nonblock, int *ret_fd) {
-    const struct requests *r = context;
+    struct requests *r = context;
     const struct tenant_requests *from = &r->config->requests;
+    if (from->reset && r->snapshot && r->answered) {
+        r->answered = false;
+        instance_restart(r->instance);
+        return ECANCELED;
+    }
+    r->answered = true;
     if (from->listen_fd >= 0) return accept_connection(from->listen_fd, nonblock, ret_fd);
     return next_from_maker(r, ret_fd);
 }

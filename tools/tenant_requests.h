@@ -24,6 +24,7 @@ struct requests {
     struct wasi *wasi;
     struct snapshot *snapshot; /* resumed from; or NULL */
     bool running;              /* the program's main function has been called */
+    bool answered;             /* a request was given out since the start or the last reset */
 };
 
 /* A wasi_next_request; context is a struct requests. */

@@ -4,7 +4,7 @@ _hutch() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} i
     local run_options="--dir --image --tmpfs --mapdir --env --invoke --argv0 --wasm -W --timeout \
---allow-precompiled --listen --fastcgi --snapshot --optimize -O --target --jobs -j --profile --profile-out --cache-dir --no-cache --help"
+--allow-precompiled --listen --fastcgi --snapshot --reset --optimize -O --target --jobs -j --profile --profile-out --cache-dir --no-cache --help"
     local compile_options="--output -o --optimize -O --target --jobs -j --placement --dump-dir \
 --profile --profile-generate --cache-dir --no-cache --help"
     local snapshot_options="--name --output -o --request --fastcgi --dir --image --tmpfs --mapdir --env --argv0 \
