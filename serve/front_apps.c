@@ -112,6 +112,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .dir_count = kit->dir_count,
         .dirs = kit->dirs,
         .limits = {.memory_bytes = l->memory_bytes,
+                   .stack_bytes = l->stack_bytes,
                    .cpu_ns = l->cpu_ns,
                    .wall_ns = l->wall_ns,
                    .start_ns = l->start_ns,

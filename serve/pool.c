@@ -97,7 +97,7 @@ void pool_destroy(struct pool *pool) {
         TAILQ_REMOVE(&pool->over, request, link);
         request_deliver(request);
     }
-    while ((app = TAILQ_FIRST(&pool->apps))) app_free(app);
+    while ((app = TAILQ_FIRST(&pool->apps))) pool_app_free(app);
     event_del(&pool->work);
     free(pool->slots);
     free(pool->tenant_program);

@@ -87,7 +87,7 @@ void app_dispatch(struct pool_app *app) {
     }
     if (app->removed) {
         end_all(app);
-        if (is_over(app)) app_free(app);
+        if (is_over(app)) pool_app_free(app);
         return;
     }
     while (app->idle_count + app->warming_count < app->config.warm && !holds_back(app))
@@ -196,7 +196,7 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
     enum status status =
         app->name ? prepare(app, config, err) : error_set(err, ST_NO_MEMORY, "out of memory");
     if (status != ST_OK) {
-        app_free(app);
+        pool_app_free(app);
         return status;
     }
     pool_set_timer(&app->timer, app->config.idle_ns / 2 + 1000000);
@@ -213,7 +213,7 @@ void pool_app_remove(struct pool_app *app, void (*drained)(void *context), void 
     pool_wake(app->pool);
 }
 
-void app_free(struct pool_app *app) {
+void pool_app_free(struct pool_app *app) {
     TAILQ_REMOVE(&app->pool->apps, app, link);
     event_del(&app->timer);
     for (uint32_t i = 0; app->fds && i < TENANT_MAX_FDS; i++)

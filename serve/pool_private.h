@@ -150,7 +150,7 @@ bool tenant_cpu_ns(const struct pool_tenant *tenant, uint64_t *ret_ns);
 /* ---- pool_app.c ---- */
 /* Gives queued requests to tenants, keeps warm ones ready. */
 void app_dispatch(struct pool_app *app);
-void app_free(struct pool_app *app);
+void pool_app_free(struct pool_app *app);
 bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
 
 /* ---- pool_request.c ---- */

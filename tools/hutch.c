@@ -16,9 +16,10 @@ static const struct {
 } commands[] = {
     {"run", cmd_run, NULL},           {"compile", cmd_compile, NULL},
     {"inspect", cmd_inspect, NULL},   {"profile", cmd_profile, NULL},
-    {"image", cmd_image, NULL},       {"snapshot", cmd_snapshot, NULL},       {"cache", cmd_cache, NULL},
-    {"bundle", NULL, "hutch-bundle"}, {"import", NULL, "hutch-bundle"},
-    {"key", NULL, "hutch-bundle"},    {"app", NULL, "hutch-app"},
+    {"image", cmd_image, NULL},       {"snapshot", cmd_snapshot, NULL},
+    {"cache", cmd_cache, NULL},       {"bundle", NULL, "hutch-bundle"},
+    {"import", NULL, "hutch-bundle"}, {"key", NULL, "hutch-bundle"},
+    {"app", NULL, "hutch-app"},       {"serve", NULL, "hutch-serve"},
 };
 
 /* Descriptors 0 to 2 are open from here on, so that no file of ours becomes the guest's output.

@@ -1,0 +1,30 @@
+/*
+ * hutch serve:
+ *
+ *   hutch_serve.c   main          cmd_serve.c   the command line
+ *   serve_kit.c     an app -> what the pool needs: object, images, arguments, environment
+ */
+#ifndef HUTCH_TOOLS_SERVE_CLI_H
+#define HUTCH_TOOLS_SERVE_CLI_H
+
+#include "cache/cache.h"
+#include "serve/serve.h"
+#include "tools/arguments.h"
+#include "tools/cli.h"
+
+struct kit_maker {
+    const char *cache_dir;   /* NULL: the default place */
+    const char *secrets_dir; /* where imported apps find their secrets */
+    struct compile_options compile;
+    struct cache *cache; /* opened in the broker's process, at the first app */
+    bool opened;
+};
+/* struct serve_options.make_kit; context is the struct kit_maker. */
+enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *err);
+/* struct serve_options.read_name: an imported app. Its secrets lie in secrets_dir. */
+enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,
+                                struct error *err);
+
+int cmd_serve(int argc, char **argv);
+
+#endif

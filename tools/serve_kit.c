@@ -1,0 +1,175 @@
+/*
+ * An app -> its kit: the code object (from the store, or compiled), the images of its mounts,
+ * its arguments and environment. Runs in the broker's process. docs/app.md says what each key
+ * of app.yaml means.
+ */
+#include "tools/serve_cli.h"
+
+#include "tools/bundle_cli.h"
+#include "tools/stored_app.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define SECRET_MAX_BYTES ((size_t)64 << 10)
+
+static enum status out_of_memory(struct error *err) {
+    return error_set(err, ST_NO_MEMORY, "out of memory");
+}
+
+/* The store; without one everything is compiled at every start. */
+static struct cache *open_cache(struct kit_maker *m, const char *file) {
+    if (!m->opened) m->cache = object_cache_open(m->cache_dir, "serve", file);
+    m->opened = true;
+    return m->cache;
+}
+
+/* ---- the module -------------------------------------------------------------------------- */
+
+static enum status obtain(struct kit_maker *m, const struct app *app,
+                          const struct digest *module, const struct buffer *wasm, int *ret_fd,
+                          struct error *err) {
+    struct object_wanted want = {.command = "serve",
+                                 .file = app->module.text,
+                                 .options = &m->compile,
+                                 .module = *module,
+                                 .wasm = wasm,
+                                 .imported = true};
+    return object_obtain(open_cache(m, app->file), &want, ret_fd, err);
+}
+
+static enum status module_from_file(struct kit_maker *m, struct serve_kit *kit,
+                                    struct error *err) {
+    auto_buffer struct buffer wasm = {0};
+    enum status status = module_file_read(kit->app->module.text, &wasm, NULL, err);
+    if (status != ST_OK) return status;
+    struct digest digest = digest_of(wasm.bytes, wasm.size);
+    return obtain(m, kit->app, &digest, &wasm, &kit->object_fd, err);
+}
+
+static enum status copy_string(struct serve_kit *kit, const char *text, const char **ret,
+                               struct error *err) {
+    *ret = arena_string(&kit->arena, text, strlen(text));
+    return *ret ? ST_OK : out_of_memory(err);
+}
+
+/* What the bundle says comes first: the app's own arguments and variables are added. */
+static enum status module_from_store(struct kit_maker *m, struct serve_kit *kit,
+                                     struct error *err) {
+    struct stored_app stored = {0};
+    struct cache *cache = open_cache(m, kit->app->file);
+    if (!cache) return error_set(err, ST_NOT_FOUND, "the store cannot be opened");
+    enum status status = stored_app_open(cache, kit->app->module.text, &stored, err);
+    if (status == ST_OK)
+        status = obtain(m, kit->app, &stored.module, NULL, &kit->object_fd, err);
+    const struct bundle_statement *s = &stored.statement;
+    for (uint32_t i = 0; i < s->args.count && status == ST_OK; i++)
+        status = copy_string(kit, s->args.words[i], &kit->argv[kit->argc++], err);
+    for (uint32_t i = 0; i < s->env.count && status == ST_OK; i++)
+        status = copy_string(kit, s->env.words[i], &kit->env[kit->envc++], err);
+    for (uint32_t i = 0; i < stored.image_count && status == ST_OK; i++) {
+        struct tenant_dir dir = {
+            .fd = steal_fd(&stored.images[i].fd), .read_only = true, .image = true};
+        status = copy_string(kit, stored.images[i].path, &dir.guest, err);
+        kit->dirs[kit->dir_count++] = dir;
+    }
+    stored_app_close(&stored);
+    return status;
+}
+
+/* ---- mounts ------------------------------------------------------------------------------ */
+
+/* Into the store, where the same image is the same file: so a reload knows what has changed. */
+static void keep_image(struct cache *cache, int *fd) {
+    struct cache_entry entry = {.kind = CACHE_IMAGE, .origin = CACHE_COMPILED};
+    struct error ignored = {0};
+    int kept = -1;
+    if (!cache || lseek(*fd, 0, SEEK_SET) < 0) return;
+    if (cache_put_fd(cache, *fd, &entry, NULL, NULL, &kept, &ignored) != ST_OK) return;
+    close(*fd);
+    *fd = kept;
+}
+
+static enum status open_mount(struct kit_maker *m, struct serve_kit *kit,
+                              const struct app_mount *mount, struct error *err) {
+    struct tenant_dir dir = {.fd = -1, .guest = mount->path, .read_only = true, .image = true};
+    struct cache *cache = open_cache(m, kit->app->file);
+    enum status status;
+    if (mount->kind == APP_MOUNT_PATH) {
+        status = bundle_image_open(mount->source, &dir.fd, err);
+        if (status == ST_OK) keep_image(cache, &dir.fd);
+    } else {
+        struct cache_name name;
+        if (!cache) return error_set(err, ST_NOT_FOUND, "the store cannot be opened");
+        status = cache_name_resolve(cache, mount->source, &name, err);
+        if (status == ST_OK) status = cache_get(cache, &name.digest, &dir.fd, NULL, err);
+    }
+    if (status != ST_OK) return error_wrap(err, "mounts: %s", mount->source);
+    kit->dirs[kit->dir_count++] = dir;
+    return ST_OK;
+}
+
+/* ---- environment ------------------------------------------------------------------------- */
+
+static enum status add_variable(struct serve_kit *kit, const char *name, const char *value,
+                                struct error *err) {
+    size_t length = strlen(name), size = length + strlen(value) + 2;
+    char *pair = arena_alloc(&kit->arena, size);
+    if (!pair) return out_of_memory(err);
+    snprintf(pair, size, "%s=%s", name, value);
+    uint32_t at = 0; /* of equal names the last one counts */
+    while (at < kit->envc && strncmp(kit->env[at], pair, length + 1) != 0) at++;
+    kit->env[at] = pair;
+    if (at == kit->envc) kit->envc++;
+    return ST_OK;
+}
+
+static enum status add_secret(struct serve_kit *kit, const struct app_secret *secret,
+                              struct error *err) {
+    auto_buffer struct buffer b = {0};
+    enum status status = file_read(AT_FDCWD, secret->file, SECRET_MAX_BYTES, &b, err);
+    if (status != ST_OK) return error_wrap(err, "secrets: %s", secret->name);
+    if (b.size && b.bytes[b.size - 1] == '\n') b.size--;
+    buffer_put_u8(&b, 0);
+    if (b.failed) return out_of_memory(err);
+    if (strlen((const char *)b.bytes) + 1 != b.size)
+        return error_set(err, ST_INVALID, "secrets: %s: %s holds a NUL byte", secret->name,
+                         secret->file);
+    status = add_variable(kit, secret->name, (const char *)b.bytes, err);
+    explicit_bzero(b.bytes, b.size);
+    return status;
+}
+
+enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *err) {
+    struct kit_maker *m = context;
+    const struct app *app = kit->app;
+    /* room for what a bundle may bring, too; its own limits are lower */
+    const uint32_t most = 1024;
+    kit->argv = arena_array(&kit->arena, (size_t)app->args.count + most, sizeof *kit->argv);
+    kit->env = arena_array(&kit->arena, (size_t)app->env_count + app->secret_count + most,
+                           sizeof *kit->env);
+    kit->dirs = arena_array(&kit->arena, (size_t)app->mount_count + most, sizeof *kit->dirs);
+    if (!kit->argv || !kit->env || !kit->dirs) return out_of_memory(err);
+    kit->argv[kit->argc++] = app->argv0;
+    enum status status = app->module.kind == APP_MODULE_FILE ? module_from_file(m, kit, err)
+                                                             : module_from_store(m, kit, err);
+    if (status != ST_OK) return error_wrap(err, "%s: module %s", app->file, app->module.text);
+    for (uint32_t i = 0; i < app->args.count; i++) kit->argv[kit->argc++] = app->args.items[i];
+    for (uint32_t i = 0; i < app->mount_count && status == ST_OK; i++)
+        status = open_mount(m, kit, &app->mounts[i], err);
+    for (uint32_t i = 0; i < app->env_count && status == ST_OK; i++)
+        status = add_variable(kit, app->env[i].name, app->env[i].value, err);
+    for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)
+        status = add_secret(kit, &app->secrets[i], err);
+    return status == ST_OK ? ST_OK : error_wrap(err, "%s", app->file);
+}
+
+enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,
+                                struct error *err) {
+    struct kit_maker *m = context;
+    struct cache *cache = open_cache(m, name);
+    if (!cache) return error_set(err, ST_NOT_FOUND, "%s: the store cannot be opened", name);
+    enum status status = stored_app_describe(cache, name, m->secrets_dir, ret_app, err);
+    return status == ST_OK ? ST_OK : error_wrap(err, "%s", name);
+}
