@@ -284,12 +284,14 @@ enum memfs_walk_mode {
     MEMFS_LOOK,   /* what is there; a link at the end is followed where a slash stands behind */
     MEMFS_FOLLOW, /* a link at the end is followed */
     MEMFS_NAME,   /* the last name itself, which may be missing */
+    MEMFS_PLACE,  /* the same, but what is wrong with that name is in late, not an error */
     MEMFS_MAKE,   /* as MEMFS_FOLLOW, but the last name may be missing */
     MEMFS_MAKE_HERE /* and a link there is not followed */
 };
 struct memfs_walk {
     struct memfs_node node; /* where it led; holds where exists */
     bool exists;
+    enum wasi_errno late;
     /* For the modes that stop at a name: the directory that holds it. */
     struct memfs_node parent;
     const char *name;

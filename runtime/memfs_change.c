@@ -108,7 +108,6 @@ enum wasi_errno memfs_open(struct memfs *fs, struct memfs_node start, const char
     if (creates) mode = how->follow && !exclusive ? MEMFS_MAKE : MEMFS_MAKE_HERE;
     enum wasi_errno e = memfs_walk(fs, start, path, mode, &w);
     if (e != WASI_OK) return e;
-    if (creates && w.dots) return WASI_EISDIR;
     if (w.exists) return open_existing(fs, w.node, how, ret_inode);
     e = make(fs, &w, IMAGE_FILE, NULL, ret_inode);
     if (e == WASI_OK) memfs_inode(fs, *ret_inode)->opens++;
@@ -183,13 +182,15 @@ enum wasi_errno memfs_link(struct memfs *fs, struct memfs_node from_start, const
     /* A slash at the end asks for a directory, which cannot be linked. */
     bool slash = from[0] && from[strlen(from) - 1] == '/';
     enum wasi_errno e =
-        memfs_walk(fs, from_start, from, slash ? MEMFS_FOLLOW : MEMFS_NAME, &old);
+        memfs_walk(fs, from_start, from, slash ? MEMFS_FOLLOW : MEMFS_PLACE, &old);
     if (e != WASI_OK) return e;
     if (slash) return WASI_EPERM;
-    if (!old.exists) return WASI_ENOENT;
-    e = memfs_walk(fs, to_start, to, MEMFS_NAME, &new);
+    e = memfs_walk(fs, to_start, to, MEMFS_PLACE, &new);
     if (e != WASI_OK) return e;
     if (old.dots) return WASI_EPERM;
+    if (new.dots) return WASI_EEXIST;
+    if (old.late || !old.exists) return old.late ? old.late : WASI_ENOENT;
+    if (new.late) return new.late;
     if (new.exists) return WASI_EEXIST;
     if (new.slash) return WASI_ENOENT;
     if (old.node.mount != new.parent.mount) return WASI_EXDEV;
@@ -226,7 +227,8 @@ static enum wasi_errno may_rename(const struct memfs *fs, const struct memfs_wal
                                   const struct memfs_walk *new) {
     bool above = false, empty = false;
     if (old->dots || new->dots) return WASI_EBUSY;
-    if (!old->exists) return WASI_ENOENT;
+    if (old->late || !old->exists) return old->late ? old->late : WASI_ENOENT;
+    if (new->late) return new->late;
     bool directory = is_directory(fs, old->node);
     if (!directory && (old->slash || new->slash)) return WASI_ENOTDIR;
     if (directory) {
@@ -261,8 +263,8 @@ static void move_directory(struct memfs *fs, uint32_t from, uint32_t to, uint32_
 enum wasi_errno memfs_rename(struct memfs *fs, struct memfs_node from_start, const char *from,
                              struct memfs_node to_start, const char *to) {
     struct memfs_walk old, new;
-    enum wasi_errno e = memfs_walk(fs, from_start, from, MEMFS_NAME, &old);
-    if (e == WASI_OK) e = memfs_walk(fs, to_start, to, MEMFS_NAME, &new);
+    enum wasi_errno e = memfs_walk(fs, from_start, from, MEMFS_PLACE, &old);
+    if (e == WASI_OK) e = memfs_walk(fs, to_start, to, MEMFS_PLACE, &new);
     if (e != WASI_OK) return e;
     if (from_start.mount != to_start.mount) return WASI_EXDEV;
     e = may_rename(fs, &old, &new);

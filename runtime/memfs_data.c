@@ -217,6 +217,6 @@ enum wasi_errno memfs_allocate(struct memfs *fs, uint32_t ref, uint64_t offset,
     }
     if (e != WASI_OK) return e; /* what was made reads as what was there */
     if (end > inode->size_bytes) inode->size_bytes = end;
-    inode->ctime_ns = memfs_now_ns();
+    inode->mtime_ns = inode->ctime_ns = memfs_now_ns();
     return WASI_OK;
 }

@@ -45,14 +45,18 @@ static enum wasi_errno last_name(struct state *s, const char *name, size_t lengt
     struct memfs_walk *w = s->w;
     struct memfs_node child;
     enum image_type type = IMAGE_SPECIAL;
-    if (s->mode != MEMFS_NAME && slash) return WASI_EISDIR; /* a file would be made */
+    bool makes = s->mode == MEMFS_MAKE || s->mode == MEMFS_MAKE_HERE;
+    if (makes && slash) return WASI_EISDIR; /* a file would be made */
     enum wasi_errno e = memfs_find(s->fs, s->at, name, length, &child);
     if (e == WASI_OK) e = memfs_type(s->fs, child, &type);
     if (e == WASI_OK && type == IMAGE_SYMLINK && s->mode == MEMFS_MAKE) {
         *ret_goes_on = true;
         return WASI_OK;
     }
-    if (e != WASI_OK && e != WASI_ENOENT) return e;
+    if (e != WASI_OK && e != WASI_ENOENT) {
+        if (s->mode != MEMFS_PLACE) return e;
+        w->late = e;
+    }
     w->parent = s->at;
     w->name = name;
     w->name_length = length;
@@ -75,7 +79,7 @@ static enum wasi_errno step(struct state *s) {
     size_t length = strcspn(name, "/");
     const char *behind = name + length;
     bool slash = *behind, last = behind[strspn(behind, "/")] == 0;
-    bool stops = s->mode == MEMFS_NAME || s->mode == MEMFS_MAKE || s->mode == MEMFS_MAKE_HERE;
+    bool stops = s->mode != MEMFS_LOOK && s->mode != MEMFS_FOLLOW;
     struct memfs_node child;
     enum image_type type;
     enum wasi_errno e = memfs_type(s->fs, s->at, &type);
@@ -112,6 +116,7 @@ enum wasi_errno memfs_walk(const struct memfs *fs, struct memfs_node start, cons
                            enum memfs_walk_mode mode, struct memfs_walk *ret) {
     struct state s = {.fs = fs, .w = ret, .mode = mode, .at = start, .rest = path};
     ret->exists = ret->slash = ret->dots = false;
+    ret->late = WASI_OK;
     if (path[0] == '/') return WASI_EPERM;
     if (path[0] == 0) return WASI_ENOENT;
     while (!s.ended) {

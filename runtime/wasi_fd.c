@@ -116,7 +116,9 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
     if (flags & ~(uint32_t)31) return WASI_EINVAL;
     if (d->image || d->files || d->requests) {
         const uint32_t settable = WASI_FDFLAG_APPEND | WASI_FDFLAG_NONBLOCK;
-        if (flags & ~settable & ~(uint32_t)d->flags) return WASI_ENOTSUP;
+        uint32_t had = d->flags; /* on Linux O_SYNC has the others in it */
+        if (had & WASI_FDFLAG_SYNC) had |= WASI_FDFLAG_DSYNC | WASI_FDFLAG_RSYNC;
+        if (flags & ~settable & ~had) return WASI_ENOTSUP;
         if (d->filetype == WASI_FILETYPE_DIRECTORY) return flags ? WASI_EINVAL : WASI_OK;
         d->flags = (uint16_t)((d->flags & ~settable) | (flags & settable));
         return WASI_OK;

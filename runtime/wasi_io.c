@@ -114,6 +114,10 @@ enum wasi_errno wasi_fd_write(struct wasi *w, struct guest_memory m, uint32_t fd
     if (!n) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
+    if (d->files && count == 0) { /* nothing moves, not even to the end */
+        store_u32(n, 0);
+        return WASI_OK;
+    }
     if (d->image || d->files) {
         uint64_t at =
             d->flags & WASI_FDFLAG_APPEND && d->files ? wasi_files_size(d) : d->position;
