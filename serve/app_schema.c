@@ -38,16 +38,17 @@ static void put_section(struct buffer *b, enum app_section_id section, const cha
     buffer_printf(b, "%s\"type\": [\"object\"%s],\n%s\"additionalProperties\": false,\n",
                   indent, section == APP_TOP ? "" : ", \"null\"", indent);
     bool first = true;
-    buffer_printf(b, "%s\"allOf\": [", indent);
     for (const struct app_key *key = app_keys; key->key; key++) {
         if (key->section != section) continue;
         bool must = key->fallback && strcmp(key->fallback, "!") == 0;
-        buffer_printf(b, "%s", "");
         const char *alias = NULL;
         for (const struct app_alias *a = app_aliases; a->key; a++)
             if (a->section == section && strcmp(a->means, key->key) == 0) alias = a->key;
         if (!must && !alias) continue;
-        buffer_printf(b, "%s\n%s  {", first ? "" : ",", indent);
+        if (first)
+            buffer_printf(b, "%s\"allOf\": [\n%s  {", indent, indent);
+        else
+            buffer_printf(b, ",\n%s  {", indent);
         first = false;
         if (must && alias)
             buffer_printf(b, "\"oneOf\": [{\"required\": [\"%s\"]}, {\"required\": [\"%s\"]}]}",
@@ -57,7 +58,8 @@ static void put_section(struct buffer *b, enum app_section_id section, const cha
         else
             buffer_printf(b, "\"not\": {\"required\": [\"%s\", \"%s\"]}}", key->key, alias);
     }
-    buffer_printf(b, "],\n%s\"properties\": {", indent);
+    if (!first) buffer_printf(b, "],\n");
+    buffer_printf(b, "%s\"properties\": {", indent);
     first = true;
     char inner[16];
     snprintf(inner, sizeof inner, "\n%s  ", indent);

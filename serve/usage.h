@@ -3,6 +3,7 @@
  *
  *   usage_record.c   a record <-> its 128 bytes
  *   usage_write.c    appends them
+ *   usage_read.c     a directory of files -> its records, each once
  *
  * Ownership: strings of a record that was read are borrowed from its bytes. Threads: none.
  */
@@ -44,6 +45,23 @@ void usage_record_encode(const struct usage_record *record, uint8_t ret[USAGE_RE
 /* ST_DAMAGED: the checksum does not hold; ST_UNSUPPORTED: another version or type. */
 enum status usage_record_decode(const uint8_t bytes[USAGE_RECORD_BYTES],
                                 struct usage_record *ret_record, struct error *err) must_check;
+
+/*
+ * Calls visit for every request and overhead record of every file in directory, oldest file
+ * first; app is its name. visit returns false to end. A record that is cut off at the end of a
+ * file is of a write that a kill cut short: it is skipped in silence. What is damaged otherwise
+ * is counted, and so is a file that is there twice (a copy), whose records are taken once.
+ * ST_IO, ST_NO_MEMORY; ST_NOT_FOUND: no such directory.
+ */
+struct usage_read {
+    uint64_t files, copies, records;
+    uint64_t
+        damaged; /* records whose checksum does not hold, or that are missing within a file */
+    char first_damaged[256]; /* the file */
+};
+typedef bool (*usage_visit)(void *context, const char *app, const struct usage_record *record);
+enum status usage_read(const char *directory, usage_visit visit, void *context,
+                       struct usage_read *ret_summary, struct error *err) must_check;
 
 struct usage_writer;
 struct event_base;

@@ -7,6 +7,8 @@
 
 #include "tools/bundle_cli.h"
 
-int cmd_app(int argc, char **argv);
+int cmd_app(int argc, char **argv);   /* cmd_app.c */
+int cmd_usage(int argc, char **argv); /* cmd_usage.c */
+int cmd_top(int argc, char **argv);   /* cmd_top.c, top_status.c */
 
 #endif

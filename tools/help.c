@@ -21,6 +21,8 @@ static const char overview[] =
     "  cache     show what is kept, give it names, pin it, check it, make room\n"
     "  key       make keys that sign bundles, and say which are trusted\n"
     "  app       check the description of an app: app.yaml\n"
+    "  usage     what apps have used: requests, CPU time, bytes\n"
+    "  top       watch a server: apps, tenants, memory, CPU time\n"
     "  help      explain a command: hutch help run\n"
     "\n"
     "Options:\n"
@@ -327,6 +329,41 @@ static const struct help helps[] = {
      "Exit status: 0 where all are right, 1 where one is not, 2 a mistake on the command "
      "line.\n",
      'I'},
+    {"usage",
+     "Usage: hutch usage [--app NAME]... [--since TIME] [--until TIME] [--by PERIOD]\n"
+     "                   [--json|--csv] [--state-dir DIR]\n"
+     "\n"
+     "Adds up the records that `hutch serve` keeps of every request, by app and period. CPU time is\n"
+     "the kernel's count of the tenant's process; waiting is not in it.\n"
+     "\n"
+     "Options:\n"
+     "      --app NAME       this app only; may be given again\n"
+     "      --since TIME     from then on: 2026-11-25, 2026-11-25T10:30 (UTC), or 12h, 7d ago\n"
+     "      --until TIME     until then\n"
+     "      --by PERIOD      hour, day, month or total (default: total)\n"
+     "      --json           as one JSON value, times in nanoseconds\n"
+     "      --csv            as comma-separated values\n"
+     "      --state-dir DIR  the server's (default: /var/lib/hutch for root, else\n"
+     "                       $XDG_STATE_HOME/hutch, ~/.local/state/hutch)\n",
+     "  hutch usage --since 7d --by day\n"
+     "  hutch usage --app shop --since 2026-11-01 --by month --csv\n",
+     "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n", 'I'},
+    {"top",
+     "Usage: hutch top [--admin ADDRESS] [--interval TIME] [--once] [--json]\n"
+     "\n"
+     "Shows a running server's apps: tenants, requests, median and 99th percentile of the time a\n"
+     "request takes, CPU time billed, memory that is each tenant's own and memory they share. Ends\n"
+     "with q. Memory is read from /proc: as root or as the server's user.\n"
+     "\n"
+     "Options:\n"
+     "      --admin ADDRESS  the server's --admin listener: unix:PATH or HOST:PORT (default:\n"
+     "                       $HUTCH_ADMIN, else unix:/run/hutch/admin.sock)\n"
+     "  -d, --interval TIME  between two looks (default: 2s)\n"
+     "      --once           print once and end; so also where output is no terminal\n"
+     "      --json           print once, as JSON\n",
+     "  hutch top\n"
+     "  hutch top --admin 127.0.0.1:9100 --once\n",
+     "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n", 'I'},
 };
 
 static const struct {

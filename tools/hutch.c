@@ -20,6 +20,7 @@ static const struct {
     {"cache", cmd_cache, NULL},       {"bundle", NULL, "hutch-bundle"},
     {"import", NULL, "hutch-bundle"}, {"key", NULL, "hutch-bundle"},
     {"app", NULL, "hutch-app"},       {"serve", NULL, "hutch-serve"},
+    {"usage", NULL, "hutch-app"},     {"top", NULL, "hutch-app"},
 };
 
 /* Descriptors 0 to 2 are open from here on, so that no file of ours becomes the guest's output.

@@ -6,6 +6,8 @@ static const struct {
     int (*function)(int argc, char **argv);
 } commands[] = {
     {"app", cmd_app},
+    {"usage", cmd_usage},
+    {"top", cmd_top},
 };
 
 int main(int argc, char **argv) {

@@ -31,7 +31,7 @@ ARROWS = {
 # `hutch profile` reads profiles and the modules they are of, for which the compiler has the code;
 # `hutch app` reads what the server reads.
 PUBLIC = re.compile(r"^(\w+)/(\1\.h|\w+\.def)$|^compiler/(module|profile)\.h$"
-                    r"|^serve/app\.h$|^loader/tenant_(config|protocol)\.h$")
+                    r"|^serve/(app|usage)\.h$|^loader/tenant_(config|protocol)\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 # Libraries that must stay out of a folder, by the headers they come with.

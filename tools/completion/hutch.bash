@@ -12,7 +12,7 @@ _hutch() {
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key help --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app usage top help --help --version" -- "$word"))
         return
     fi
     case $previous in
@@ -35,7 +35,7 @@ _hutch() {
     esac
     case $command in
     help)
-        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app usage top" -- "$word"))
         return
         ;;
     run)
@@ -98,6 +98,22 @@ _hutch() {
         else
             COMPREPLY=($(compgen -f -X '!*.pub' -- "$word") $(compgen -d -S / -- "$word"))
         fi
+        return
+        ;;
+    app)
+        [[ $word == -* ]] && COMPREPLY=($(compgen -W "--no-files --json --help" -- "$word")) && return
+        [[ $COMP_CWORD -eq 2 ]] && COMPREPLY=($(compgen -W "check schema" -- "$word")) && return
+        COMPREPLY=($(compgen -f -X '!*.yaml' -- "$word") $(compgen -d -S / -- "$word"))
+        return
+        ;;
+    usage)
+        [[ $previous == --by ]] && COMPREPLY=($(compgen -W "hour day month total" -- "$word")) && return
+        [[ $previous == --state-dir ]] && COMPREPLY=($(compgen -d -- "$word")) && return
+        COMPREPLY=($(compgen -W "--app --since --until --by --json --csv --state-dir --help" -- "$word"))
+        return
+        ;;
+    top)
+        COMPREPLY=($(compgen -W "--admin --interval -d --once --json --help" -- "$word"))
         return
         ;;
     *) return ;;
