@@ -21,6 +21,7 @@ static const char overview[] =
     "  cache     show what is kept, give it names, pin it, check it, make room\n"
     "  key       make keys that sign bundles, and say which are trusted\n"
     "  app       check the description of an app: app.yaml\n"
+    "  serve     answer HTTP requests with apps, each in processes of its own\n"
     "  usage     what apps have used: requests, CPU time, bytes\n"
     "  top       watch a server: apps, tenants, memory, CPU time\n"
     "  help      explain a command: hutch help run\n"
@@ -333,7 +334,8 @@ static const struct help helps[] = {
      "Usage: hutch usage [--app NAME]... [--since TIME] [--until TIME] [--by PERIOD]\n"
      "                   [--json|--csv] [--state-dir DIR]\n"
      "\n"
-     "Adds up the records that `hutch serve` keeps of every request, by app and period. CPU time is\n"
+     "Adds up the records that `hutch serve` keeps of every request, by app and period. CPU "
+     "time is\n"
      "the kernel's count of the tenant's process; waiting is not in it.\n"
      "\n"
      "Options:\n"
@@ -351,8 +353,10 @@ static const struct help helps[] = {
     {"top",
      "Usage: hutch top [--admin ADDRESS] [--interval TIME] [--once] [--json]\n"
      "\n"
-     "Shows a running server's apps: tenants, requests, median and 99th percentile of the time a\n"
-     "request takes, CPU time billed, memory that is each tenant's own and memory they share. Ends\n"
+     "Shows a running server's apps: tenants, requests, median and 99th percentile of the time "
+     "a\n"
+     "request takes, CPU time billed, memory that is each tenant's own and memory they share. "
+     "Ends\n"
      "with q. Memory is read from /proc: as root or as the server's user.\n"
      "\n"
      "Options:\n"
@@ -364,6 +368,46 @@ static const struct help helps[] = {
      "  hutch top\n"
      "  hutch top --admin 127.0.0.1:9100 --once\n",
      "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n", 'I'},
+    {"serve",
+     "Usage: hutch serve [OPTIONS] SOURCE...\n"
+     "\n"
+     "Answers HTTP requests with apps. A SOURCE is an app.yaml, a directory with one, a "
+     "directory\n"
+     "of apps, or the name of an imported app. SIGHUP reads them again, SIGTERM ends the "
+     "server\n"
+     "when the requests under way are answered.\n"
+     "\n"
+     "Options:\n"
+     "  -l, --listen ADDRESS         HTTP: HOST:PORT, PORT or unix:/PATH; repeatable\n"
+     "                               (default: 127.0.0.1:8080, or systemd's sockets)\n"
+     "      --fastcgi-listen ADDRESS FastCGI, for nginx, Caddy or Apache in front; repeatable\n"
+     "      --admin ADDRESS          /metrics, /status, /healthz, /readyz; repeatable\n"
+     "      --state-dir DIR          for usage records (default: /var/lib/hutch, or\n"
+     "                               ~/.local/state/hutch for users)\n"
+     "      --access-log FILE        a line of JSON for each request; -: standard output\n"
+     "                               (default), off\n"
+     "      --log FILE               what guests write and what goes wrong; -: standard\n"
+     "                               error (default), off\n"
+     "      --secrets-dir DIR        of imported apps (default: /etc/hutch/secrets)\n"
+     "      --cache-dir DIR          where compiled code is kept\n"
+     "  -O, --optimize LEVEL         as for compile\n"
+     "      --max-tenants N          tenant processes of all apps (default: 10000)\n"
+     "      --spares N               tenants ready for any app (default: 2)\n"
+     "      --max-connections N      clients at a time (default: 8192)\n"
+     "      --max-header SIZE        of a request (default: 32K)\n"
+     "      --max-request-line SIZE  its first line (default: 8K)\n"
+     "      --header-timeout TIME    for a whole head (default: 10s)\n"
+     "      --body-timeout TIME      without a byte of a body (default: 30s)\n"
+     "      --write-timeout TIME     without a byte taken of an answer (default: 30s)\n"
+     "      --idle-timeout TIME      between requests (default: 60s)\n"
+     "      --drain-timeout TIME     at the end, for requests under way (default: 30s)\n",
+     "  hutch serve app.yaml\n"
+     "  hutch serve --listen :80 --admin 127.0.0.1:9180 /etc/hutch/apps\n"
+     "  hutch serve --fastcgi-listen unix:/run/hutch/fastcgi.sock --listen 127.0.0.1:8080 "
+     "apps\n",
+     "Exit status: 0 where it was told to end, 1 where it could not start, 2 a mistake on the\n"
+     "command line.\n",
+     'I'},
 };
 
 static const struct {

@@ -12,7 +12,7 @@ _hutch() {
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app usage top help --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app serve usage top help --help --version" -- "$word"))
         return
     fi
     case $previous in
@@ -35,7 +35,7 @@ _hutch() {
     esac
     case $command in
     help)
-        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app usage top" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app serve usage top" -- "$word"))
         return
         ;;
     run)
@@ -114,6 +114,19 @@ _hutch() {
         ;;
     top)
         COMPREPLY=($(compgen -W "--admin --interval -d --once --json --help" -- "$word"))
+        return
+        ;;
+    serve)
+        case $previous in
+        --state-dir | --secrets-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
+        --access-log | --log) COMPREPLY=($(compgen -f -- "$word")) && return ;;
+        -l | --listen | --fastcgi-listen | --admin | --max-* | --spares | --*-timeout) return ;;
+        esac
+        if [[ $word == -* ]]; then
+            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --cache-dir --optimize -O --max-tenants --spares --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
+        else
+            COMPREPLY=($(compgen -f -X '!*.@(yaml|yml)' -- "$word") $(compgen -d -S / -- "$word"))
+        fi
         return
         ;;
     *) return ;;
