@@ -189,7 +189,7 @@ def version_and_help():
     for flag in ("--help", "-h"):
         check(run(flag).out == overview.out, f"help by {flag}")
     expect(run(), 2, out=overview.out)
-    for command in ("run", "compile", "inspect", "snapshot", "bundle", "import", "key"):
+    for command in ("run", "compile", "inspect", "snapshot", "bundle", "import", "key", "serve"):
         check(command in overview.out, f"the overview names {command}")
         text = run("help", command)
         expect(text, 0)
@@ -253,7 +253,7 @@ def documents_agree():
     bash = (ROOT / "tools/completion/hutch.bash").read_text()
     zsh = (ROOT / "tools/completion/_hutch").read_text()
     page = (ROOT / "docs/cli.md").read_text()
-    for command in ("run", "compile", "inspect", "bundle", "import", "key"):
+    for command in ("run", "compile", "inspect", "bundle", "import", "key", "serve"):
         man = (ROOT / f"docs/man/hutch-{command}.1").read_text().replace("\\-", "-")
         options = re.findall(r"^ {1,6}(?:-\w, )?(--[a-z-]+)", run("help", command).out, re.M)
         check(len(options) > 1, f"{command} has options", options)
