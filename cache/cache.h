@@ -184,8 +184,8 @@ int cache_writer_fd(const struct cache_writer *writer);
 
 /*
  * Opens the entry of that digest for reading. ret_fd holds a shared lock (flock) for as long as
- * any duplicate of the descriptor is open in any process: the entry is in use, and gc leaves it
- * alone. (Mapping it and closing the descriptor is safe too, but gc then no longer sees it.)
+ * any duplicate of the descriptor is open, or any mapping of it is there, in any process: the
+ * entry is in use, and gc leaves it alone.
  * ret_size_bytes may be NULL. ST_NOT_FOUND. Does not count as a hit; counts as a use.
  */
 enum status cache_get(struct cache *cache, const struct digest *digest, int *ret_fd,

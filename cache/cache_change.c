@@ -105,6 +105,7 @@ enum status writer_begin(struct index_writer *w, const char *path, bool create,
     if (rc == 0) rc = mdb_env_set_mapsize(w->env, MAP_BYTES_MIN + w->map_bytes);
     if (rc == 0) rc = mdb_env_set_assert(w->env, on_assert);
     if (rc == 0) rc = mdb_env_open(w->env, path, 0, 0600);
+    if (rc == 0 && !create) rc = index_fits_file(w->env);
     if (rc == 0) mdb_reader_check(w->env, NULL); /* readers that died */
     if (rc == 0) rc = begin(w, create);
     if (rc == ENOENT && !create) rc = MDB_CORRUPTED;
@@ -118,7 +119,7 @@ static int grow(struct index_writer *w) {
     if (w->txn) mdb_txn_abort(w->txn);
     w->txn = NULL;
     int rc = mdb_env_info(w->env, &info);
-    if (rc == 0 && info.me_mapsize >= MAP_BYTES_MAX) return MDB_MAP_FULL;
+    if (rc == 0 && info.me_mapsize >= MAP_BYTES_MAX) return MDB_CORRUPTED;
     return rc != 0 ? rc : mdb_env_set_mapsize(w->env, info.me_mapsize * 2);
 }
 

@@ -19,18 +19,21 @@ enum status index_from_mdb(int rc, struct error *err) {
     switch (rc) {
     case MDB_SUCCESS: return ST_OK;
     case MDB_NOTFOUND: return error_set(err, ST_NOT_FOUND, "not in the index");
-    case ENOMEM: return error_set(err, ST_NO_MEMORY, "index: out of memory");
     case ENOSPC:
     case EDQUOT:
     case EFBIG: return error_set(err, ST_LIMIT, "index: %s", strerror(rc));
     case MDB_MAP_FULL:
     case MDB_READERS_FULL: return error_set(err, ST_LIMIT, "index: %s", mdb_strerror(rc));
-    /* LMDB's own numbers: all that is left of them says that pages make no sense. */
-    default:
-        if (rc < 0 || rc == EINVAL)
-            return error_set(err, ST_DAMAGED, "index: %s", mdb_strerror(rc));
-        errno = rc;
-        return error_set_errno(err, ST_IO, "index");
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case EMFILE:
+    case ENFILE:
+    case EAGAIN: errno = rc; return error_set_errno(err, ST_IO, "index");
+    /* LMDB's own numbers; and system calls that fail because a page that makes no sense told
+     * LMDB to map terabytes (ENOMEM), or to write before the file (EINVAL, EIO). Where that was
+     * not the reason, making the index anew fails too, or does no harm. */
+    default: return error_set(err, ST_DAMAGED, "index: %s", mdb_strerror(rc));
     }
 }
 
@@ -93,6 +96,18 @@ void index_close(struct cache *c) {
     c->index = (struct index){0};
 }
 
+int index_fits_file(MDB_env *env) {
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat st;
+    mdb_filehandle_t fd;
+    int rc = mdb_env_info(env, &info);
+    if (rc == 0) rc = mdb_env_stat(env, &pages);
+    if (rc == 0) rc = mdb_env_get_fd(env, &fd);
+    if (rc != 0 || fstat(fd, &st) < 0) return rc ? rc : errno;
+    return info.me_last_pgno >= (uint64_t)st.st_size / pages.ms_psize ? MDB_CORRUPTED : 0;
+}
+
 static int open_index(struct cache *c) {
     char path[4200];
     int n = snprintf(path, sizeof path, "%s/" CACHE_INDEX, c->path);
@@ -104,6 +119,7 @@ static int open_index(struct cache *c) {
     /* LMDB would make an index of an empty file, even to read from it. */
     if (st.st_size == 0) return MDB_CORRUPTED;
     int rc = open_environment(c, path);
+    if (rc == 0) rc = index_fits_file(c->index.env);
     return rc != 0 ? rc : open_databases(&c->index);
 }
 

@@ -119,6 +119,9 @@ bool index_is_latest(struct cache *c);
 void index_close(struct cache *c);
 /* Shared with those who open an environment of their own. */
 enum status index_from_mdb(int rc, struct error *err); /* ST_DAMAGED, ST_IO, ST_LIMIT, ... */
+/* An LMDB error where the last page lies behind the end of the file: it was cut off, or the
+ * number of the last page is wrong, and the next one would be written terabytes away. */
+int index_fits_file(MDB_env *env);
 extern const char *const index_db_names[DB_COUNT];
 
 /* ---- cache_change.c ---- */
