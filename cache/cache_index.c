@@ -238,7 +238,11 @@ enum status index_each(struct cache *c, enum index_db db, const void *prefix,
     uint8_t last[512];
     size_t last_size = 0;
     while (rc == 0 && status == ST_OK) {
-        if (k.mv_size < prefix_size || k.mv_size >= sizeof last ||
+        if (k.mv_size == 0 || k.mv_size >= sizeof last) {
+            status = ST_DAMAGED;
+            break;
+        }
+        if (k.mv_size < prefix_size ||
             (prefix_size && memcmp(k.mv_data, prefix, prefix_size) != 0))
             break;
         size_t both = k.mv_size < last_size ? k.mv_size : last_size;

@@ -3,9 +3,9 @@
  * other files changed or cut off. It is opened, read and verified in a child process for each;
  * what comes back is right or nothing, no process dies, and afterwards it verifies.
  *
- *     fault_damage [--all] OBJECT
+ *     fault_damage [--all | --at N] OBJECT
  *
- * OBJECT is a code object. Closes with "N passed, N failed".
+ * OBJECT is a code object. --at: only that byte of the index. Closes with "N passed, N failed".
  */
 #include "tests/fault/place.h"
 
@@ -55,7 +55,12 @@ static int clean_twice(struct cache *c) {
         return 21;
     }
     if (cache_verify(c, NULL, NULL, &r, &err) != ST_OK) return 22;
-    if (r.index_rebuilt || r.damaged + r.missing + r.adopted + r.dangling) return 23;
+    if (r.index_rebuilt || r.damaged + r.missing + r.adopted + r.dangling) {
+        printf("again: rebuilt %d, %d damaged, %d missing, %d adopted, %d dangling\n",
+               r.index_rebuilt, (int)r.damaged, (int)r.missing, (int)r.adopted,
+               (int)r.dangling);
+        return 23;
+    }
     return 0;
 }
 
@@ -197,17 +202,32 @@ static void test_object(unsigned long step) {
     in_child(all_is_there, "afterwards", 0);
 }
 
+/* What a run may have changed, as it was; entries are not copied each time. */
+static void restore(void) {
+    static const char *const parts[] = {"index.lmdb", "quarantine", "tmp", "roots", "counters"};
+    char from[64], to[64], added[DIGEST_HEX_SIZE + 32] = "store/objects/";
+    for (size_t i = 0; i < countof(parts); i++) {
+        snprintf(from, sizeof from, "template/%s", parts[i]);
+        snprintf(to, sizeof to, "store/%s", parts[i]);
+        place_copy(from, to);
+    }
+    struct digest digest = place_digest(COUNT);
+    digest_hex(&digest, added + strlen(added));
+    place_wipe(added);
+}
+
 static void test_file(const char *name, unsigned long step, off_t dense_from, off_t dense_to) {
     off_t size = size_in_template(name);
     unsigned long points = 0;
+    place_copy("template", "store");
     for (off_t at = 0; at < size; at += at >= dense_from && at < dense_to ? 1 : (off_t)step) {
-        place_copy("template", "store");
+        restore();
         change_byte(name, at, (uint8_t)(1u << (at % 8)) | 0x80, false);
         in_child(all_is_there, name, (unsigned long)at);
         points++;
     }
     for (off_t at = 0; at < size; at += (off_t)step * 8) {
-        place_copy("template", "store");
+        restore();
         cut_off(name, at);
         in_child(all_is_there, name, (unsigned long)at);
         points++;
@@ -217,6 +237,7 @@ static void test_file(const char *name, unsigned long step, off_t dense_from, of
 
 int main(int argc, char **argv) {
     bool all = argc > 2 && strcmp(argv[1], "--all") == 0;
+    bool one = argc > 3 && strcmp(argv[1], "--at") == 0;
     struct error err = {0};
     if (argc < 2 || file_read(AT_FDCWD, argv[argc - 1], SIZE_MAX / 2, &object, &err) != ST_OK) {
         printf("usage: fault_damage [--all] OBJECT\n");
@@ -225,6 +246,14 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     place_begin();
     make_template();
+    if (one) {
+        off_t at = atol(argv[2]);
+        place_copy("template", "store");
+        change_byte("index.lmdb/data.mdb", at, (uint8_t)(1u << (at % 8)) | 0x80, false);
+        in_child(all_is_there, "index", (unsigned long)at);
+        place_end();
+        return place_failed != 0;
+    }
     test_object(all ? 1 : 61);
     /* All bytes of the meta page and of one leaf, and of the rest some. */
     test_file("index.lmdb/data.mdb", all ? 1 : 97, 0, all ? 0 : 160);
