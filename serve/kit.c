@@ -3,7 +3,9 @@
  * strings, then the descriptors: object, snapshot (where there is one), directories.
  *
  *     u32 has snapshot; str JSON; u32 argc, str...; u32 envc, str...;
- *     u32 dirs, { str guest path, u32 flags: 1 read-only, 2 image }...
+ *     u32 dirs, { str guest path, u32 flags, u64 size, u64 inodes }...
+ *
+ * flags: 1 read-only, 2 image, 4 in memory, 8 there is a descriptor
  *
  * Environment variables may hold secrets: they are nowhere but in that memory.
  */
@@ -45,7 +47,10 @@ static enum status encode(const struct serve_kit *kit, struct buffer *b, struct 
     for (uint32_t i = 0; i < kit->dir_count; i++) {
         const struct tenant_dir *d = &kit->dirs[i];
         buffer_put_str(b, d->guest, strlen(d->guest));
-        buffer_put_u32(b, (d->read_only ? 1u : 0) | (d->image ? 2u : 0));
+        buffer_put_u32(b, (d->read_only ? 1u : 0) | (d->image ? 2u : 0) | (d->memory ? 4u : 0) |
+                              (d->fd >= 0 ? 8u : 0));
+        buffer_put_u64(b, d->size_bytes);
+        buffer_put_u64(b, d->inodes);
     }
     return buffer_status(b, err);
 }
@@ -63,6 +68,7 @@ enum status kit_send(int fd, const struct serve_kit *kit, struct error *err) {
     fds[count++] = kit->object_fd;
     if (kit->snapshot_fd >= 0) fds[count++] = kit->snapshot_fd;
     for (uint32_t i = 0; i < kit->dir_count; i++) {
+        if (kit->dirs[i].fd < 0) continue;
         if (count == LINK_MAX_FDS)
             return error_set(err, ST_LIMIT, "more than %u directories", LINK_MAX_FDS - 3);
         fds[count++] = kit->dirs[i].fd;
@@ -101,7 +107,7 @@ static enum status decode(struct reader *r, struct link_message *m, struct serve
     kit->argv = read_strings(r, &kit->arena, &kit->argc);
     kit->env = read_strings(r, &kit->arena, &kit->envc);
     uint32_t dirs = reader_u32(r);
-    if (r->failed || m->fd_count != 2 + has_snapshot + dirs)
+    if (r->failed || dirs > reader_left(r) || m->fd_count < 2 + has_snapshot)
         return error_set(err, ST_INTERNAL, "a kit is malformed");
     kit->dirs = arena_array(&kit->arena, (size_t)dirs + 1, sizeof *kit->dirs);
     if (!kit->dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
@@ -109,13 +115,18 @@ static enum status decode(struct reader *r, struct link_message *m, struct serve
     kit->object_fd = steal_fd(&m->fds[next++]);
     if (has_snapshot) kit->snapshot_fd = steal_fd(&m->fds[next++]);
     for (uint32_t i = 0; i < dirs; i++) {
-        const char *guest = read_string(r, &kit->arena);
+        struct tenant_dir *d = &kit->dirs[i];
+        d->guest = read_string(r, &kit->arena);
         uint32_t flags = reader_u32(r);
-        if (r->failed) return error_set(err, ST_INTERNAL, "a kit is malformed");
-        kit->dirs[i] = (struct tenant_dir){.fd = steal_fd(&m->fds[next++]),
-                                           .guest = guest,
-                                           .read_only = flags & 1,
-                                           .image = flags & 2};
+        d->read_only = flags & 1;
+        d->image = flags & 2;
+        d->memory = flags & 4;
+        d->size_bytes = reader_u64(r);
+        d->inodes = reader_u64(r);
+        d->fd = -1;
+        if (r->failed || ((flags & 8) && next >= m->fd_count))
+            return error_set(err, ST_INTERNAL, "a kit is malformed");
+        if (flags & 8) d->fd = steal_fd(&m->fds[next++]);
         kit->dir_count++;
     }
     return ST_OK;

@@ -110,6 +110,21 @@ static enum status open_mount(struct kit_maker *m, struct serve_kit *kit,
     return ST_OK;
 }
 
+/* Tenants open nothing, so a directory of the node's disk cannot be theirs: private ones lie in
+ * their memory. */
+static enum status add_volume(struct serve_kit *kit, const struct app_volume *volume,
+                              struct error *err) {
+    if (volume->kind == APP_PERSISTENT)
+        return error_set(
+            err, ST_UNSUPPORTED,
+            "volumes: %s: persistent volumes are not served yet; kind: private lies "
+            "in memory",
+            volume->path);
+    kit->dirs[kit->dir_count++] = (struct tenant_dir){
+        .fd = -1, .guest = volume->path, .memory = true, .size_bytes = volume->size_bytes};
+    return ST_OK;
+}
+
 /* ---- environment ------------------------------------------------------------------------- */
 
 static enum status add_variable(struct serve_kit *kit, const char *name, const char *value,
@@ -149,7 +164,8 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
     kit->argv = arena_array(&kit->arena, (size_t)app->args.count + most, sizeof *kit->argv);
     kit->env = arena_array(&kit->arena, (size_t)app->env_count + app->secret_count + most,
                            sizeof *kit->env);
-    kit->dirs = arena_array(&kit->arena, (size_t)app->mount_count + most, sizeof *kit->dirs);
+    kit->dirs = arena_array(&kit->arena, (size_t)app->mount_count + app->volume_count + most,
+                            sizeof *kit->dirs);
     if (!kit->argv || !kit->env || !kit->dirs) return out_of_memory(err);
     kit->argv[kit->argc++] = app->argv0;
     enum status status = app->module.kind == APP_MODULE_FILE ? module_from_file(m, kit, err)
@@ -158,6 +174,8 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
     for (uint32_t i = 0; i < app->args.count; i++) kit->argv[kit->argc++] = app->args.items[i];
     for (uint32_t i = 0; i < app->mount_count && status == ST_OK; i++)
         status = open_mount(m, kit, &app->mounts[i], err);
+    for (uint32_t i = 0; i < app->volume_count && status == ST_OK; i++)
+        status = add_volume(kit, &app->volumes[i], err);
     for (uint32_t i = 0; i < app->env_count && status == ST_OK; i++)
         status = add_variable(kit, app->env[i].name, app->env[i].value, err);
     for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)

@@ -1,0 +1,305 @@
+"""The whole server: apps in WebAssembly in tenants of the real pool."""
+
+import concurrent.futures
+import functools
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from servelib import (ROOT, Server, alive, check, comm, descendants, read_all, status_of, test,
+                      wait_for)
+
+HERE = pathlib.Path(__file__).resolve().parent
+WORK = pathlib.Path(tempfile.mkdtemp(prefix="hutch-serve-guests-"))
+INTERFACES = ("cgi", "fastcgi", "http")
+
+
+@functools.cache
+def guest(name):
+    out = WORK / f"{name}.wasm"
+    subprocess.run(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O1", "-o", out,
+                    HERE / "guests" / f"{name}.c"], check=True)
+    return out
+
+
+def app(interface, reuse="keep", more="", limits="", routes=None):
+    if interface == "cgi" and reuse == "keep":
+        reuse = "fresh"  # a program that answers one request cannot be kept
+    text = f"module: {guest(interface)}\ninterface: {interface}\nreuse: {reuse}\n"
+    text += f"routes: [{{path: {routes or '/' + interface}}}]\n"
+    text += f"limits: {{memory: 32M, cpu: 2s, wall: 10s, instances: 8{limits}}}\n"
+    return text + more
+
+
+def serve(*arguments, **apps):
+    return Server("-O", "fast", *arguments, native=False,
+                  env={"HUTCH_CACHE_DIR": str(WORK / "cache")}, seconds=120, **apps)
+
+
+def ask(s, interface, path, **more):
+    return s.get(path, headers={"Host": interface}, **more)
+
+
+def hosted(interface, reuse="keep", more="", limits=""):
+    text = app(interface, reuse, more, limits)
+    return text.replace(f"routes: [{{path: /{interface}}}]",
+                        f"routes: [{{host: {interface}, path: /}}]")
+
+
+@test
+def every_interface():
+    with serve(**{i: hosted(i) for i in INTERFACES}) as s:
+        for i in INTERFACES:
+            got = ask(s, i, "/x")
+            check((got[0], got[2]) == (200, b"hello /x\n"), f"{i}: a request", got)
+            counts = [int(ask(s, i, "/count")[2]) for _ in range(4)]
+            check(counts == ([1] * 4 if i == "cgi" else [2, 3, 4, 5]), f"{i}: keep", counts)
+        body = os.urandom(1 << 20)
+        check(ask(s, "cgi", "/echo", method="POST", body=body)[2] == body, "a MiB through CGI")
+        lines = wait_for(lambda: len(s.lines()) >= 16 and s.lines())
+        check(all(x["cpu_s"] > 0 and x["tenant"] for x in lines), "each is billed", lines[:3])
+        warm = [x for x in lines if x["app"] == "http" and not x["cold"]]
+        check(len(warm) == 4, "one tenant was started for five requests", warm)
+    with serve(**{i: hosted(i, "fresh") for i in INTERFACES}) as s:
+        for i in INTERFACES:
+            counts = [int(ask(s, i, "/count")[2]) for _ in range(3)]
+            check(counts == [1, 1, 1], f"{i}: fresh", counts)
+
+
+@test
+def guests_that_fail():
+    with serve(**{i: hosted(i) for i in INTERFACES},
+               neighbour=app("http", routes="/n").replace("path: /n", "host: neighbour, path: /")) as s:
+        stop, slow = threading.Event(), []
+
+        def neighbour():
+            while not stop.is_set():
+                began = time.monotonic()
+                got = ask(s, "neighbour", "/x")
+                if got[0] != 200 or time.monotonic() - began > 1:
+                    slow.append((got, time.monotonic() - began))
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=neighbour)
+        thread.start()
+        for i in INTERFACES:
+            got = ask(s, i, "/trap")
+            check(got[0] == 502, f"{i}: a trap is 502", got)
+            entry = wait_for(lambda: [x for x in s.lines("log")
+                                      if x.get("app") == i and x.get("trouble") == "trap"])
+            check(entry and "unreachable" in entry[0]["message"]
+                  and "serve" in entry[0]["message"], f"{i}: the backtrace is in the log", entry)
+            check(ask(s, i, "/exit")[0] == 502, f"{i}: an exit without an answer is 502")
+            got = ask(s, i, "/recurse")
+            check(got[0] == 502, f"{i}: endless recursion is 502", got)
+            entry = wait_for(lambda: [x for x in s.lines("log") if x.get("app") == i
+                                      and x.get("message", "").count("<deep>") > 10])
+            check(entry, f"{i}: and is named")
+            check(ask(s, i, "/x")[0] == 200, f"{i}: the app goes on")
+        stop.set()
+        thread.join()
+        check(not slow, "no neighbour notices", slow[:3])
+
+
+@test
+def limits():
+    with serve(cpu=hosted("http", limits="").replace("cpu: 2s", "cpu: 200ms")
+               .replace("host: http", "host: cpu"),
+               wall=hosted("http").replace("wall: 10s", "wall: 500ms")
+               .replace("host: http", "host: wall"),
+               memory=hosted("cgi").replace("memory: 32M", "memory: 4M")
+               .replace("host: cgi", "host: memory"),
+               queue=hosted("http").replace("instances: 8", "instances: 1, queue: 2")
+               .replace("host: http", "host: queue")) as s:
+        began = time.monotonic()
+        got = ask(s, "cpu", "/spin")
+        took = time.monotonic() - began
+        check(got[0] == 504 and took < 2, "CPU: 504", got, took)
+        entry = wait_for(lambda: [x for x in s.lines("log") if x.get("limit") == "cpu"])
+        check(entry and "spin" in entry[0]["message"] + entry[0]["target"], "in the log", entry)
+        line = wait_for(lambda: [x for x in s.lines() if x.get("trouble") == "cpu-limit"])
+        check(line and 0.2 <= line[0]["cpu_s"] < 0.35, "ended within 100 ms of the limit", line)
+        began = time.monotonic()
+        check(ask(s, "wall", "/long")[0] == 504, "wall-clock time: 504")
+        check(0.5 <= time.monotonic() - began < 1.5, "in time", time.monotonic() - began)
+        got = ask(s, "memory", "/grow")
+        check(got[0] in (200, 502), "memory: growing fails, or the request", got)
+        check(ask(s, "memory", "/x")[0] == 200, "and the app goes on")
+        with concurrent.futures.ThreadPoolExecutor(10) as pool:
+            got = list(pool.map(lambda _: ask(s, "queue", "/sleep"), range(6)))
+        codes = sorted(g[0] for g in got)
+        check(codes == [200, 200, 200, 503, 503, 503], "one at work, two wait, the rest: 503", codes)
+        check(all(g[1].get("Retry-After") for g in got if g[0] == 503), "with Retry-After")
+
+
+@test
+def waiting_is_free():
+    with serve(**{i: hosted(i) for i in INTERFACES}) as s:
+        for i in INTERFACES:
+            ask(s, i, "/x")
+            ask(s, i, "/sleep")
+            record = wait_for(lambda: [r for r in s.records() if r["app"] == i
+                                       and r["kind"] == 3 and r["wall_ns"] > 9e8])
+            check(record and record[0]["cpu_ns"] < 5e6, f"{i}: a second's sleep costs nothing",
+                  record)
+        with s.connect() as c:
+            c.sendall(b"POST /echo HTTP/1.1\r\nHost: cgi\r\nContent-Length: 8\r\n"
+                      b"Connection: close\r\n\r\n")
+            for byte in b"slowness":
+                time.sleep(0.25)
+                c.send(bytes([byte]))
+            check(read_all(c).endswith(b"slowness\r\n0\r\n\r\n"), "a slow client's body")
+        record = wait_for(lambda: [r for r in s.records() if r["received_bytes"] == 8])
+        check(record and record[0]["wall_ns"] > 1.9e9 and record[0]["cpu_ns"] < 5e6,
+              "a slow client costs nothing", record)
+        ask(s, "http", "/burn")
+        record = wait_for(lambda: [r for r in s.records() if r["cpu_ns"] > 2e7])
+        check(record, "work costs", s.records()[-3:])
+        total = sum(r["cpu_ns"] for r in s.records() if r["kind"] == 3)
+        metric = sum(s.metric("hutch_app_cpu_seconds_total", app=i) for i in INTERFACES)
+        check(abs(total / 1e9 - metric) < 1e-6, "records and metrics agree", total, metric)
+
+
+@test
+def what_guests_write():
+    with serve(**{i: hosted(i, limits=", output: 10K") for i in INTERFACES}) as s:
+        for i in INTERFACES:
+            ask(s, i, "/log")
+            entry = wait_for(lambda: [x for x in s.lines("log") if x.get("app") == i
+                                      and x.get("message") == "a line from the guest"])
+            check(entry and entry[0]["level"] == "app" and entry[0].get("request"),
+                  f"{i}: a line in the log, with its request", entry)
+            ids = [x["request"] for x in s.lines() if x["app"] == i]
+            check(entry and entry[0]["request"] in ids, f"{i}: the same as in the access log")
+        got = ask(s, "http", "/logflood")
+        check(got[0] == 200, "a flood does no harm", got)
+        size = sum(len(x["message"]) for x in s.lines("log") if x.get("app") == "http")
+        check(size < 40000, "and is cut off", size)
+
+
+@test
+def what_apps_bring():
+    data = WORK / "data"
+    data.mkdir(exist_ok=True)
+    (data / "hello.txt").write_text("from an image\n")
+    secret = WORK / "secret"
+    secret.write_text("hidden\n")
+    secret.chmod(0o600)
+    more = f"mounts: [{{source: {data}, path: /data}}]\nsecrets: {{SECRET: {secret}}}\n"
+    with serve(**{i: hosted(i, more=more) for i in INTERFACES}) as s:
+        for i in INTERFACES:
+            check(ask(s, i, "/file")[2] == b"from an image\n", f"{i}: a mount")
+            check(ask(s, i, "/secret")[2] == b"hidden\n", f"{i}: a secret")
+        text = s.access.read_text() + s.log.read_text() + s.stderr()
+        check("hidden" not in text, "the secret is in no log")
+
+
+@test
+def private_volumes():
+    more = "volumes: [{kind: private, path: /tmp, size: 1M}]\n"
+    with serve(**{i: hosted(i, more=more) for i in INTERFACES}) as s:
+        for i in INTERFACES:
+            sizes = [ask(s, i, "/write")[2] for _ in range(3)]
+            check(sizes == ([b"1\n"] * 3 if i == "cgi" else [b"1\n", b"2\n", b"3\n"]),
+                  f"{i}: a directory in memory", sizes, s.lines("log")[-1:])
+
+
+@test
+def scripts_and_files():
+    site = WORK / "site"
+    (site / "sub").mkdir(parents=True, exist_ok=True)
+    (site / "index.cgi").write_text("")
+    (site / "style.css").write_text("body {}\n")
+    (site / "big.bin").write_bytes(os.urandom(300001))
+    (site / "sub" / "index.cgi").write_text("")
+    text = (f"module: {guest('cgi')}\ninterface: cgi\nreuse: fresh\nroutes: [{{path: /s}}]\n"
+            f"mounts: [{{source: {site}, path: /srv}}]\n"
+            "site: {root: /srv, index: [index.cgi], scripts: [.cgi], fallback: /index.cgi}\n")
+    with serve(site=text) as s:
+        got = s.get("/s/style.css")
+        check((got[0], got[2], got[1]["Content-Type"]) == (200, b"body {}\n",
+              "text/css; charset=utf-8"), "a file", got)
+        tag = got[1]["ETag"]
+        got = s.get("/s/style.css", headers={"If-None-Match": tag})
+        check((got[0], got[2]) == (304, b""), "304", got)
+        check(s.get("/s/style.css", "HEAD")[1]["Content-Length"] == "8", "HEAD")
+        check(s.get("/s/style.css", "POST", b"x")[0] == 405, "POST to a file")
+        check(s.get("/s/big.bin")[2] == (site / "big.bin").read_bytes(), "a larger file")
+        check(s.get("/s/index.cgi/count")[2] == b"1\n", "a script with PATH_INFO")
+        got = s.get("/s/sub?x")
+        check((got[0], got[1].get("Location")) == (301, "/s/sub/?x"), "a directory", got)
+        check(s.get("/s")[1].get("Location") == "/s/", "the route itself")
+        check(s.get("/s/../../etc/passwd")[0] in (400, 404), "nothing above")
+        check(s.get("/s/.hidden")[0] in (404, 200), "hidden files")
+
+
+@test
+def many_at_once():
+    with serve(**{i: hosted(i, limits=", queue: 200") for i in INTERFACES}) as s:
+        def client(n):
+            i = INTERFACES[n % 3]
+            c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
+            good = 0
+            for j in range(10):
+                c.request("GET", f"/{n}/{j}", headers={"Host": i})
+                good += c.getresponse().read() == f"hello /{n}/{j}\n".encode()
+            c.close()
+            return good
+        with concurrent.futures.ThreadPoolExecutor(50) as pool:
+            good = sum(pool.map(client, range(50)))
+        check(good == 500, "50 connections, 10 requests each", good)
+        ids = [r["request"] for r in wait_for(lambda: len(s.records()) >= 500 and s.records()) or []
+               if r["kind"] == 3]
+        check(len(ids) == 500 == len(set(ids)), "each is billed once", len(ids))
+
+
+def named(s, name):
+    return [p for p in descendants(s.process.pid) if comm(p).startswith(name)]
+
+
+@test
+def tenants_that_are_killed():
+    with serve(http=hosted("http"), cgi=hosted("cgi")) as s:
+        front = s.child("front")
+        ask(s, "http", "/x")
+        tenants = json.loads(s.get("/status", port=s.admin)[2])["tenant_list"]
+        idle = [t for t in tenants if t["state"] == "idle"]
+        check(idle, "a tenant is idle", tenants)
+        for t in tenants:
+            os.kill(t["pid"], signal.SIGKILL)
+        check(wait_for(lambda: ask(s, "http", "/x")[0] == 200), "tenants killed while they wait")
+        with s.connect() as c:
+            c.sendall(b"GET /long HTTP/1.1\r\nHost: http\r\nConnection: close\r\n\r\n")
+            busy = wait_for(lambda: [t for t in json.loads(
+                s.get("/status", port=s.admin)[2])["tenant_list"] if t["state"] == "busy"])
+            os.kill(busy[0]["pid"], signal.SIGKILL)
+            answer = read_all(c)
+            check(status_of(answer) == 502, "one killed at work: 502", answer)
+        line = [x for x in s.lines() if x.get("trouble") == "died"]
+        check(line, "the log says so", s.lines()[-2:])
+        check(ask(s, "http", "/x")[0] == 200 and ask(s, "cgi", "/x")[0] == 200, "the apps go on")
+        check(s.child("front") == front, "the front has not noticed")
+
+        pids = descendants(front)
+        os.kill(front, signal.SIGKILL)
+        check(wait_for(lambda: s.child("front") not in (None, front)), "another front")
+        check(wait_for(lambda: ask(s, "http", "/x")[0] == 200, 10), "serves again")
+        check(wait_for(lambda: not any(alive(p) for p in pids)), "no orphan is left",
+              [(p, comm(p)) for p in pids if alive(p)])
+        zygote = [p for p in descendants(s.child("front")) if len(descendants(p)) > 0]
+        check(zygote, "there is a zygote")
+        if zygote:
+            os.kill(zygote[0], signal.SIGKILL)
+        check(wait_for(lambda: ask(s, "http", "/x")[0] == 200, 10), "another zygote")
+        ids = [r["request"] for r in s.records() if r["kind"] == 3]
+        check(len(ids) == len(set(ids)), "nothing is billed twice")
+        pids = descendants(s.process.pid)
+        check(s.stop() == 0 and not any(alive(p) for p in pids), "at the end nothing is left",
+              [(p, comm(p)) for p in pids if alive(p)])
