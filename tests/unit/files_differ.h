@@ -97,19 +97,19 @@ static inline void differ_put_names(struct differ_side *s, uint32_t fd, uint32_t
         }
         used = load_u32(s->m.base + RESULT);
         uint64_t before = cookie;
-        for (uint32_t at = 0; at + 24 <= used;) {
+        for (uint32_t at = 0; at + 24 <= used && count < countof(names);) {
             const uint8_t *entry = s->m.base + DATA + at;
             uint32_t length = load_u32(entry + 16);
             if (at + 24 + length > used) break;
             char *name = malloc((size_t)length + 4);
-            CHECK(name && count < countof(names));
+            CHECK(name);
             memcpy(name, entry + 24, length);
             memcpy(name + length, (char[]){' ', (char)('0' + entry[20] % 10), 0}, 3);
             names[count++] = name;
             cookie = load_u64(entry);
             at += 24 + length;
         }
-        if (cookie == before) break; /* the buffer is too small for a name */
+        if (cookie == before || count == countof(names)) break; /* too small a buffer */
     }
     qsort(names, count, sizeof *names, differ_compare_names);
     for (uint32_t i = 0; i < count; i++) {

@@ -4,8 +4,8 @@
  * program; records of its state that are damaged.
  */
 #include "runtime/memfs.h"
-#include "tests/unit/files_differ.h"
 #include "tests/unit/image_fixture.h"
+#include "tests/unit/image_use.h"
 
 static struct wasi *wasi_of(const struct wasi_preopen *preopens, uint32_t count) {
     struct wasi_config config = {
@@ -421,6 +421,34 @@ static void test_unsaved(void) {
     fixture_destroy(&f);
 }
 
+/* ---- a damaged image --------------------------------------------------------------------- */
+
+/* Every byte of a small image changed, every cut: what a guest does with it stays in bounds. */
+static void test_damaged(void) {
+    struct image_tree tree;
+    tree_create(&tree);
+    tree_file(&tree, "f1", 5000);
+    tree_dir(&tree, "a");
+    tree_dir(&tree, "sub");
+    tree_file(&tree, "a/b", 10);
+    tree_link(&tree, "f1", "link");
+    struct image_copy c = tree_image(&tree);
+    unsigned taken = 0, tried = 0;
+    for (size_t at = 1024; at < c.size && at < 5120; at++) {
+        uint8_t was = c.bytes[at];
+        c.bytes[at] = (uint8_t)(at % 3 ? was ^ 1u << at % 8 : 0xff);
+        taken += image_use(c.bytes, c.size, 24);
+        c.bytes[at] = was;
+        tried++;
+    }
+    EXPECT(tried > 4000 && taken > 0 && taken < tried);
+    for (size_t cut = 1; cut < c.size; cut += cut < 2048 ? 61 : 512)
+        EXPECT(!image_use(c.bytes, cut, 8));
+    EXPECT(image_use(c.bytes, c.size, 200));
+    copy_destroy(&c);
+    tree_destroy(&tree);
+}
+
 int main(int argc, char **argv) {
     uint64_t seeds = argc > 1 ? strtoull(argv[1], NULL, 0) : 16;
     for (uint64_t seed = 1; seed <= seeds; seed++) {
@@ -431,5 +459,6 @@ int main(int argc, char **argv) {
     test_many();
     test_saved();
     test_unsaved();
+    test_damaged();
     return test_end();
 }
