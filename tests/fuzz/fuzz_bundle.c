@@ -1,8 +1,8 @@
 /*
- * Harness: any bytes as a part of a bundle; the first byte says which, since digests keep chance
- * from getting beyond the first. s statement, m manifest, i index, g signature, z small blob, t
- * a whole tar file. They are refused with one line, or read: a statement then prints to a text
- * that is read to the same text.
+ * Harness: any bytes as a part of a bundle; the first byte says which, since digests keep
+ * chance from getting beyond the first. s statement, m manifest, i index, g signature, z small
+ * blob, t a whole tar file. They are refused with one line, or read: a statement then prints to
+ * a text that is read to the same text.
  */
 #include "cache/bundle.h"
 #include "tests/fuzz/fuzz.h"
