@@ -138,10 +138,14 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
         arena_array(&tenant.arena, (size_t)c->dir_count + 1, sizeof *preopens);
     if (!preopens) return error_set(err, ST_NO_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->dir_count; i++)
-        preopens[i] = (struct wasi_preopen){.fd = placed(fds, fd_count, c->dirs[i].fd),
-                                            .guest_path = c->dirs[i].guest,
-                                            .read_only = c->dirs[i].read_only,
-                                            .image = c->dirs[i].image};
+        preopens[i] = (struct wasi_preopen){
+            .fd = c->dirs[i].fd < 0 ? -1 : placed(fds, fd_count, c->dirs[i].fd),
+            .guest_path = c->dirs[i].guest,
+            .read_only = c->dirs[i].read_only,
+            .image = c->dirs[i].image,
+            .memory = c->dirs[i].memory,
+            .size_bytes = c->dirs[i].size_bytes,
+            .inodes = c->dirs[i].inodes};
     struct wasi_config wasi = {
         .argc = (int)c->argc,
         .argv = c->argv,
