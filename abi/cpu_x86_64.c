@@ -20,7 +20,8 @@ static uint32_t xcr0_low(void) {
 
 uint16_t abi_host_arch(void) { return ABI_ARCH_X86_64; }
 
-uint64_t abi_cpu_features(void) {
+/* CPUID takes tens of microseconds in a virtual machine. */
+static uint64_t read_features(void) {
     uint32_t a, b, c1 = 0, b7 = 0, c81 = 0, d, unused;
     if (!__get_cpuid(1, &a, &unused, &c1, &d)) return 0;
     if (!__get_cpuid_count(7, 0, &a, &b7, &unused, &d)) b7 = 0;
@@ -58,4 +59,12 @@ uint64_t abi_cpu_features(void) {
     for (unsigned i = 0; i < countof(has); i++)
         if (has[i]) features |= UINT64_C(1) << i;
     return features;
+}
+
+uint64_t abi_cpu_features(void) {
+    static uint64_t known;
+    static bool asked;
+    if (!asked) known = read_features();
+    asked = true;
+    return known;
 }

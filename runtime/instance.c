@@ -23,6 +23,7 @@ static bool running;
 enum status runtime_init(enum abi_placement placement, uint64_t stack_bytes,
                          struct error *err) {
     if (running) return error_set(err, ST_USAGE, "the runtime is initialised already");
+    (void)abi_cpu_features(); /* before any fork */
     enum status st = gate_stack_create(placement, stack_bytes, err);
     if (st == ST_OK) st = trap_install(err);
     if (st == ST_OK) st = interrupt_install(err);
