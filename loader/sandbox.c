@@ -8,6 +8,7 @@
  * operator decides. docs/tenants.md has the list and what is lost without each.
  */
 #include "loader/sandbox.h"
+#include "runtime/runtime.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -79,14 +80,15 @@ static bool enter_empty_root(void) {
     return mount("none", "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) == 0;
 }
 
-/* Everything Landlock knows about on this kernel, with no rule that allows any of it. */
-static bool enter_landlock(void) {
+/* Everything Landlock knows about on this kernel, with no rule that allows any of it: a ruleset
+ * for each tenant to put on itself, or -1. */
+static int make_landlock(void) {
     struct {
         uint64_t files, network, scoped; /* as the kernel's struct has grown */
     } handled = {0};
     long version =
         syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version < 1) return false;
+    if (version < 1) return -1;
     /* bits by version: 13 file rights, then refer, truncate, (network,) ioctl */
     handled.files = (UINT64_C(1) << 13) - 1;
     if (version >= 2) handled.files |= UINT64_C(1) << 13;
@@ -95,8 +97,7 @@ static bool enter_landlock(void) {
     if (version >= 4) handled.network = 3; /* bind, connect */
     if (version >= 6) handled.scoped = 3;  /* abstract sockets, signals */
     size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
-    auto_fd int ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
-    return ruleset >= 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    return (int)syscall(SYS_landlock_create_ruleset, &handled, size, 0);
 }
 
 /* ---- capabilities ------------------------------------------------------------------------ */
@@ -151,6 +152,7 @@ static bool enter_limits(const struct sandbox *s) {
 /* ---- the two moments --------------------------------------------------------------------- */
 
 void sandbox_enter_zygote(struct sandbox *s) {
+    s->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     bool own_users = layer_is_on(s, SANDBOX_USER_NAMESPACE);
     if (s->root) {
         /* In its namespace, root is the first uid of the range; without one, take that. */
@@ -172,7 +174,7 @@ void sandbox_enter_zygote(struct sandbox *s) {
     drop_capabilities(s);
     layer_holds(s, SANDBOX_NO_NEW_PRIVS, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     layer_holds(s, SANDBOX_MDWE, prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0);
-    layer_holds(s, SANDBOX_LANDLOCK, enter_landlock());
+    s->landlock_fd = make_landlock();
     layer_holds(s, SANDBOX_LIMITS, enter_limits(s));
     /* No core dumps, no ptrace by others of the same uid, /proc files for root alone. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -180,7 +182,24 @@ void sandbox_enter_zygote(struct sandbox *s) {
     layer_holds(s, SANDBOX_PARENT_DEATH, prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0);
 }
 
+/* The map of its own pages, which a tenant that goes back to a snapshot reads (PAGEMAP_SCAN). A
+ * process that cannot be dumped does not own its files in /proc. */
+static void prepare_snapshots(const struct sandbox *s) {
+    struct error ignored = {0};
+    if (s->proc_fd < 0) return;
+    (void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    (void)!snapshot_prepare(s->proc_fd, &ignored); /* who needs it is told */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    close(s->proc_fd);
+}
+
 void sandbox_enter_tenant(struct sandbox *s, uint32_t slot) {
+    prepare_snapshots(s);
+    if (s->landlock_fd >= 0) {
+        layer_holds(s, SANDBOX_LANDLOCK,
+                    syscall(SYS_landlock_restrict_self, s->landlock_fd, 0) == 0);
+        close(s->landlock_fd);
+    }
     if (s->root) {
         uint32_t own = 1 + slot % (s->options.uid_count - 1);
         if (!layer_is_on(s, SANDBOX_USER_NAMESPACE)) own += s->options.uid_base;

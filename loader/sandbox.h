@@ -18,6 +18,9 @@ struct sandbox {
     struct zygote_options options;
     bool root;       /* whoever started us was root */
     uint32_t layers; /* bit i: layer i holds */
+    /* The zygote's alone; closed in tenants. -1: none. */
+    int proc_fd;     /* /proc of whoever started us, for a tenant's own page map */
+    int landlock_fd; /* a ruleset that allows nothing */
 };
 
 /* In the zygote, single-threaded, with no descriptor open that a tenant must not have. What the

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static struct tenant {
@@ -21,6 +22,7 @@ static struct tenant {
     struct loaded *loaded;
     struct wasi *wasi;
     struct instance *instance;
+    struct snapshot *snapshot; /* to go on from; or NULL */
     int log_fd;
     bool ready;       /* READY was sent */
     uint64_t request; /* under way; 0: none */
@@ -45,6 +47,12 @@ static uint64_t memory_bytes(void) {
     return tenant.instance ? instance_memory(tenant.instance, 0).size_bytes : 0;
 }
 
+/* Whether the request under way is all that this process is for. */
+static bool is_last(void) {
+    enum tenant_reuse reuse = tenant.config.reuse;
+    return reuse == TENANT_ENDS || (reuse == TENANT_RESETS && !tenant.snapshot);
+}
+
 static void tell_done(enum tenant_end end, int status, const char *text, size_t text_bytes) {
     if (text_bytes > TENANT_MAX_TEXT_BYTES) text_bytes = TENANT_MAX_TEXT_BYTES;
     struct tenant_done done = {
@@ -52,6 +60,7 @@ static void tell_done(enum tenant_end end, int status, const char *text, size_t 
         .end = (uint32_t)end,
         .status = status,
         .memory_bytes = memory_bytes(),
+        .last = end != TENANT_RETURNED || is_last(),
         .memory_refused = tenant.instance && instance_memory_refused(tenant.instance),
         .text_bytes = (uint32_t)text_bytes,
     };
@@ -118,7 +127,12 @@ static int next_request(void *context, bool nonblock, int *ret_fd) {
     (void)context;
     if (tenant.request) {
         tell_done(TENANT_RETURNED, 0, NULL, 0);
-        if (tenant.config.ends) wait_for_the_end();
+        if (is_last()) wait_for_the_end();
+        if (tenant.config.reuse == TENANT_RESETS) {
+            /* The guest is put back, and asks again. */
+            instance_restart(tenant.instance);
+            return EINTR;
+        }
     }
     tell_ready();
     return receive_request(nonblock, ret_fd);
@@ -155,14 +169,43 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
         .preopens = preopens,
         .stdio = {-1, c->interface == TENANT_CGI ? -1 : tenant.log_fd, tenant.log_fd},
         .next_request = c->interface == TENANT_CGI ? NULL : next_request,
-        .request_socket = c->interface == TENANT_FASTCGI ? 0 : 3,
+        .request_socket = c->requests.socket,
         .request_ready_fd = TENANT_CONTROL_FD,
     };
     enum status status = wasi_create(&wasi, &tenant.wasi, err);
     if (status != ST_OK) return status;
     struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
+    if (tenant.snapshot)
+        return snapshot_resume(tenant.snapshot, &tenant.loaded->code, &limits, wasi_resolve,
+                               tenant.wasi, tenant.wasi, &tenant.instance, err);
     return instance_create(&tenant.loaded->code, &limits, wasi_resolve, tenant.wasi,
                            &tenant.instance, err);
+}
+
+/* A remark in the app's log. */
+static void remark(const char *what, const struct error *err) {
+    char text[sizeof err->message + 64];
+    int n = snprintf(text, sizeof text, "hutch: %s: %s\n", what, err->message);
+    struct iovec part = {.iov_base = text, .iov_len = n > 0 ? (size_t)n : 0};
+    (void)!writev(tenant.log_fd, &part, 1);
+}
+
+/* One that does not fit costs time and nothing else: the program is started instead. */
+static void open_snapshot(int fd) {
+    struct error err = {0};
+    auto_buffer struct buffer text = {0};
+    tenant_config_text(&tenant.config, &text);
+    enum status status = snapshot_open(fd, &tenant.snapshot, &err);
+    if (status != ST_OK) tenant.snapshot = NULL;
+    if (status == ST_OK) status = buffer_status(&text, &err);
+    if (status == ST_OK)
+        status =
+            snapshot_check(tenant.snapshot, &tenant.loaded->code, (char *)text.bytes, &err);
+    if (status != ST_OK) {
+        remark("the snapshot is not used", &err);
+        snapshot_close(tenant.snapshot);
+        tenant.snapshot = NULL;
+    }
 }
 
 static enum status take_app(const int *fds, uint32_t fd_count, struct error *err) {
@@ -183,6 +226,8 @@ static enum status take_app(const int *fds, uint32_t fd_count, struct error *err
     if ((status = loader_map(tenant.loaded, err)) != ST_OK ||
         (status = runtime_add_code(&tenant.loaded->code, err)) != ST_OK)
         return status;
+    if (tenant.config.requests.snapshot_fd >= 0)
+        open_snapshot(placed(fds, fd_count, tenant.config.requests.snapshot_fd));
     return link_app(fds, fd_count, err);
 }
 
@@ -241,6 +286,10 @@ static enum status call_export(const char *name, bool wanted) {
 
 static _Noreturn void run(void) {
     struct error err = {0};
+    if (tenant.snapshot) {
+        if (tenant.config.requests.prefault) snapshot_prefault(tenant.snapshot);
+        finish(instance_continue(tenant.instance, &tenant.report));
+    }
     if (tenant.config.interface == TENANT_CGI) {
         tell_ready();
         int stream = -1;

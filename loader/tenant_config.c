@@ -34,7 +34,7 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     buffer_put_u32(&b, (uint32_t)config->object_fd);
     buffer_put_u32(&b, (uint32_t)config->profile_fd);
     buffer_put_u32(&b, config->interface);
-    buffer_put_u32(&b, config->ends);
+    buffer_put_u32(&b, config->reuse);
     buffer_put_u64(&b, config->max_memory_bytes);
     buffer_put_u64(&b, config->max_stack_bytes);
     buffer_put_u64(&b, config->timeout_ns);
@@ -115,7 +115,9 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     uint32_t interface = reader_u32(r);
     if (interface > TENANT_HTTP) r->failed = true;
     c->interface = (enum tenant_interface)interface;
-    c->ends = reader_u32(r) != 0;
+    uint32_t reuse = reader_u32(r);
+    if (reuse > TENANT_GOES_ON) r->failed = true;
+    c->reuse = (enum tenant_reuse)reuse;
     c->max_memory_bytes = reader_u64(r);
     c->max_stack_bytes = reader_u64(r);
     c->timeout_ns = reader_u64(r);

@@ -5,7 +5,7 @@
  * everyone on the machine may read a process's arguments and the guest's environment may hold
  * secrets. Little-endian:
  *
- *     u64 magic, u32 object fd, u32 profile fd, u32 interface, u32 ends, u64 max memory,
+ *     u64 magic, u32 object fd, u32 profile fd, u32 interface, u32 reuse, u64 max memory,
  * u64 max stack, u64 timeout in ns, str name, u32 has invoke, str invoke, u32 argc, str
  * argv..., u32 envc, str env..., u32 preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str
  * guest path }...; flags: 1 read-only, 2 a file image, 4 in memory (fd -1, or an image beneath;
@@ -25,6 +25,13 @@ enum tenant_interface {
     TENANT_CGI,     /* started for a request; stdin and stdout are its stream */
     TENANT_FASTCGI, /* the request socket is 0 */
     TENANT_HTTP     /* ... is 3 */
+};
+
+/* What becomes of a process after a request. */
+enum tenant_reuse {
+    TENANT_ENDS,
+    TENANT_RESETS, /* to its snapshot; without one it ends */
+    TENANT_GOES_ON
 };
 
 struct tenant_dir {
@@ -50,7 +57,7 @@ struct tenant_config {
     int object_fd;
     int profile_fd; /* where to leave the profile, opened for reading and writing; or -1 */
     enum tenant_interface interface;
-    bool ends;                            /* with its first request */
+    enum tenant_reuse reuse;
     uint64_t max_memory_bytes;            /* 0: no limit */
     uint64_t max_stack_bytes, timeout_ns; /* timeout 0: none */
     const char *name;                     /* of the program, for messages */

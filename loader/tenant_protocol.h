@@ -162,7 +162,9 @@ struct tenant_done {
     int32_t status;              /* exit status, or enum abi_trap */
     uint64_t memory_bytes;       /* high water of linear memory */
     uint32_t memory_refused;     /* memory.grow failed for the limit */
+    uint32_t last;               /* it takes no other request */
     uint32_t text_bytes;
+    uint32_t reserved;
 };
 /* Text follows, as in DONE. */
 struct tenant_failed {

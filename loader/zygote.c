@@ -54,6 +54,8 @@ static _Noreturn void be_tenant(struct sandbox *s, int control, uint32_t slot) {
     if (dup3(control, TENANT_CONTROL_FD, O_CLOEXEC) < 0) _exit(1);
     close(control);
     sandbox_enter_tenant(s, slot);
+    close(TENANT_CONFIG_FD);
+    close(TENANT_OBJECT_FD);
     tenant_main(s->layers);
 }
 
@@ -164,6 +166,8 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
     for (int fd = 0; fd <= 2; fd++)
         if (dup2(null, fd) < 0) _exit(1);
     if (close_range(ZYGOTE_SOCKET_FD + 1, UINT_MAX, 0) != 0) _exit(1);
+    /* Kept free for what ASSIGN brings. */
+    if (dup2(0, TENANT_CONFIG_FD) < 0 || dup2(0, TENANT_OBJECT_FD) < 0) _exit(1);
 
     struct sigaction action = {.sa_handler = on_child};
     sigset_t blocked;

@@ -123,6 +123,8 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
                            struct error *err) {
     static const enum tenant_interface interfaces[] = {
         [POOL_CGI] = TENANT_CGI, [POOL_FASTCGI] = TENANT_FASTCGI, [POOL_HTTP] = TENANT_HTTP};
+    static const enum tenant_reuse reuses[] = {
+        [POOL_FRESH] = TENANT_ENDS, [POOL_RESET] = TENANT_RESETS, [POOL_KEEP] = TENANT_GOES_ON};
     auto_free struct tenant_dir *dirs = calloc((size_t)c->dir_count + 1, sizeof *dirs);
     app->fds = calloc(TENANT_MAX_FDS, sizeof *app->fds);
     if (!dirs || !app->fds) return error_set(err, ST_NO_MEMORY, "out of memory");
@@ -149,7 +151,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
         .object_fd = TENANT_ASSIGNED_OBJECT,
         .profile_fd = -1,
         .interface = interfaces[c->interface],
-        .ends = c->reuse == POOL_FRESH,
+        .reuse = reuses[c->reuse],
         .max_memory_bytes = c->limits.memory_bytes,
         .max_stack_bytes = c->limits.stack_bytes,
         .name = app->name,
@@ -164,7 +166,9 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
                                                               : 3,
                      .listen_fd = -1,
                      .control_fd = -1,
-                     .snapshot_fd = snapshot},
+
+                     .snapshot_fd = snapshot,
+                     .prefault = snapshot >= 0},
     };
     int config_fd = -1;
     status = tenant_config_write(&config, &config_fd, err);

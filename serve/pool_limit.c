@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define INTERRUPT_REPEAT_NS UINT64_C(4000000)
-#define INTERRUPT_PATIENCE_NS UINT64_C(60000000)
+#define INTERRUPT_PATIENCE_NS UINT64_C(40000000)
 #define CPU_CHECK_MIN_NS UINT64_C(2000000)
 
 static void interrupt(struct pool_request *r) {

@@ -270,8 +270,8 @@ static bool take_done(struct pool_tenant *t, const struct tenant_done *done, con
     uint64_t now_ns = 0;
     bool known = tenant_cpu_ns(t, &now_ns);
     const struct pool_app *app = t->app;
-    bool stays = known && done->end == TENANT_RETURNED && !r->broken && !r->cancelled &&
-                 app->config.reuse != POOL_FRESH && !app->removed &&
+    bool stays = known && done->end == TENANT_RETURNED && !done->last && !r->broken &&
+                 !r->cancelled && app->config.reuse != POOL_FRESH && !app->removed &&
                  !(app->config.reuse_requests && t->requests >= app->config.reuse_requests);
     if (known) {
         r->outcome.cpu_ns = now_ns > r->cpu_start_ns ? now_ns - r->cpu_start_ns : 0;

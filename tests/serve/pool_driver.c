@@ -8,6 +8,7 @@
  *                                                      stack log instances warm queue idle_ms
  *     env NAME=VALUE                       of the apps that follow
  *     image GUEST-PATH FILE                of the apps that follow
+ *     snapshot FILE                        of the apps that follow
  *     request APP ID [TEXT]                TEXT (backslash n for a newline) is written to the
  *                                          stream, which is then shut for writing
  *     open APP ID [TEXT]                   the same, but the stream stays open
@@ -48,6 +49,7 @@ static const char *env[64];
 static uint32_t env_count;
 static struct tenant_dir dirs[16];
 static uint32_t dir_count;
+static int snapshot_fd = -1;
 static unsigned waiting_for, under_way;
 static bool held, at_end; /* commands wait; there are no more */
 static struct event *commands, *sleeper;
@@ -177,7 +179,7 @@ static void add_app(char *rest) {
                  : strcmp(reuse, "reset") == 0 ? POOL_RESET
                                                : POOL_FRESH,
         .object_fd = fd,
-        .snapshot_fd = -1,
+        .snapshot_fd = snapshot_fd,
         .argc = 1,
         .argv = argv,
         .envc = env_count,
@@ -316,6 +318,7 @@ static void command(char *line) {
                                                 .read_only = true,
                                                 .image = true};
     }
+    if (strcmp(word, "snapshot") == 0 && rest) snapshot_fd = open(rest, O_RDONLY | O_CLOEXEC);
     if (strcmp(word, "request") == 0 && rest) request(rest, false);
     if (strcmp(word, "open") == 0 && rest) request(rest, true);
     struct call *c = rest ? call_of(strtoull(rest, NULL, 10)) : NULL;
