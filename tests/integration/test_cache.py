@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """The cache as people use it: `hutch cache`, names, limits, many processes at once.
 
-    tests/integration/test_cache.py [WORD...]
+    tests/integration/test_cache.py [--all] [WORD...]
 
-WORD picks the tests whose names contain it. HUTCH names the tool. Closes with `N passed, N failed`.
+--all: the compiler is built once more from a copy of the tree, too. WORD picks the tests whose names contain it. HUTCH names the tool. Closes with `N passed, N failed`.
 """
 
 import fcntl
@@ -20,12 +20,13 @@ import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("HUTCH_BUILD_DIR", ROOT / "build"))
-HUTCH = pathlib.Path(os.environ.get("HUTCH", BUILD / "tools" / "hutch"))
+BUILD = pathlib.Path(os.environ.get("HUTCH_BUILD_DIR", ROOT / "build")).resolve()
+HUTCH = pathlib.Path(os.environ.get("HUTCH", BUILD / "tools" / "hutch")).resolve()
 VERBS = ("list", "show", "name", "remove", "pin", "unpin", "verify", "gc", "export-stats")
 passed = failed = 0
 TESTS = []
 WORK = pathlib.Path()  # a directory of our own, set by main
+ALL = False
 
 
 def test(function):
@@ -353,14 +354,74 @@ def readers_do_not_wait():
         check(len(place.entries()) == 1, "a list")
 
 
+# ---- the same on every machine ---------------------------------------------------------------
+
+@test
+def same_object_anywhere():
+    """Neither the place of the programs, nor of the module, nor environment or threads, are in an object."""
+    wasm = module(9, 40)
+    objects = []
+    for i, name in enumerate(("here", "a/much/longer/place/for/the/same/programs")):
+        place = WORK / name
+        place.mkdir(parents=True)
+        for program in ("hutch", "hutch-compiler", "hutch-tenant"):
+            shutil.copy2(HUTCH.parent / program, place)
+        copy = place / f"module{i}.wasm"
+        shutil.copyfile(wasm, copy)
+        environment = {"PATH": os.environ["PATH"], "HOME": str(place), "TMPDIR": str(place), "TZ": f"UTC{i}",
+                       "LANG": ("C", "C.UTF-8")[i]}
+        subprocess.run([place / "hutch", "compile", "--target", "x86-64-v2", "-j", str(i + 1), "-o",
+                        "object.hutch", copy], env=environment, cwd=place, check=True)
+        objects.append((place / "object.hutch").read_bytes())
+    check(objects[0] == objects[1], "the same bytes")
+
+
+@test
+def two_checkouts():
+    """Two copies of the tree make the same compiler: the same fingerprint, the same objects."""
+    copies = [BUILD]
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            capture_output=True)
+    names = [n for n in listed.stdout.decode().split("\0") if n and (ROOT / n).is_file()]
+    if not names:
+        print("two_checkouts: no git here, left out", flush=True)
+        return
+    for number in (1,) if ALL else (1, 2):
+        tree = WORK / ("checkout" * number)
+        for name in names:
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)  # new times, no modes
+        build = WORK / f"build-of-{number}"
+        setup = subprocess.run(["/usr/bin/meson", "setup", build, tree], capture_output=True, text=True)
+        check(setup.returncode == 0, "a copy configures", setup.stdout[-1500:])
+        targets = ["tools/hutch", "tools/hutch-compiler"] if ALL else ["compiler/sources_digest.h"]
+        made = subprocess.run(["ninja", "-C", build, *targets], capture_output=True, text=True)
+        check(made.returncode == 0, "a copy builds", made.stdout[-1500:])
+        copies.append(build)
+    digests = {(b / "compiler/sources_digest.h").read_text() for b in copies[1:]}
+    check(len(digests) == 1, "the same fingerprint", digests)
+    if ALL:
+        here = {(b / "compiler/sources_digest.h").read_text() for b in copies}
+        check(len(here) == 1, "and as in this build (if it is up to date)", here)
+        objects = []
+        for i, build in enumerate(copies):
+            output = WORK / f"checkout-{i}.hutch"
+            subprocess.run([build / "tools/hutch", "compile", "--no-cache", "--target", "x86-64-v2", "-o", output,
+                            module(9, 40)], check=True)
+            objects.append(output.read_bytes())
+        check(len(set(objects)) == 1, "the same objects")
+
+
 def main():
-    global WORK
+    global WORK, ALL
+    words = [w for w in sys.argv[1:] if not w.startswith("-")]
+    ALL = "--all" in sys.argv[1:]
     if not shutil.which("wat2wasm"):
         sys.exit("test_cache: wat2wasm is not here (tools/dev installs it)\n0 passed, 1 failed")
     with tempfile.TemporaryDirectory(prefix="hutch-cache-") as place:
         WORK = pathlib.Path(place)
         for function in TESTS:
-            if len(sys.argv) > 1 and not any(w in function.__name__ for w in sys.argv[1:]):
+            if words and not any(w in function.__name__ for w in words):
                 continue
             started = time.monotonic()
             try:
