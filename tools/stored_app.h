@@ -29,12 +29,14 @@ enum status stored_app_open(struct cache *cache, const char *text, struct stored
 void stored_app_close(struct stored_app *app);
 /*
  * How an imported app is served: what app.yaml said when it was bundled, with digests of the
- * store in place of paths. directory: where its secrets lie on this node, which it names by
- * relative paths. ST_NOT_FOUND (also where it came without), ST_DAMAGED (it asks for what it
- * did not bring). stored_description.c: for programs that read app.yaml anyway.
+ * store in place of paths. Its secrets, which it names by relative paths, lie beneath
+ * secrets/NAME, where NAME is the text without its tag (or a bare digest's hex digits): what
+ * whoever serves it calls it, never what a bundle calls itself. ST_NOT_FOUND (also where it
+ * came without), ST_DAMAGED (it asks for what it did not bring). stored_description.c: for
+ * programs that read app.yaml anyway.
  */
 struct app;
-enum status stored_app_describe(struct cache *cache, const char *text, const char *directory,
+enum status stored_app_describe(struct cache *cache, const char *text, const char *secrets,
                                 struct app **ret_app, struct error *err) must_check;
 /* What its program is called: "python", also for "lib/python:3.11". */
 void stored_app_program(const char *text, const struct stored_app *app,

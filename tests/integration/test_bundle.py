@@ -138,6 +138,77 @@ def an_app_directory():
         refused(resealed(f"app-{name}", change, source=path), words)
 
 
+class Server:
+    """hutch serve of what a store holds, for as long as the block runs and no longer than a
+    minute."""
+
+    def __init__(self, *sources, cache, **options):
+        self.command = ["timeout", "60", HUTCH, "serve", "--access-log", "off", "--state-dir",
+                        WORK / "state", "--listen", f"unix:{WORK / 'http'}"]
+        for name, value in options.items():
+            self.command += ["--" + name.replace("_", "-"), value]
+        self.command += sources
+        self.cache = cache
+
+    def __enter__(self):
+        self.log = open(WORK / "serve.log", "wb")
+        self.process = subprocess.Popen(self.command, cwd=WORK, env=environment(self.cache),
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        return self
+
+    def get(self, path):
+        for _ in range(300):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(30)
+                try:
+                    s.connect(str(WORK / "http"))
+                except OSError:
+                    if self.process.poll() is not None:
+                        break
+                    time.sleep(0.1)
+                    continue
+                s.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+                return b"".join(iter(lambda: s.recv(65536), b"")).decode(errors="replace")
+        return (WORK / "serve.log").read_text()
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@test
+def an_imported_app_is_served():
+    source = WORK / "answer.c"
+    source.write_text(r"""
+        #include <stdio.h>
+        #include <stdlib.h>
+        int main(void) {
+            char line[80] = "";
+            FILE *f = fopen("/site/hello.txt", "r");
+            if (f) fgets(line, sizeof line, f);
+            printf("Content-Type: text/plain\r\n\r\n%s, %s, %s", getenv("B"), getenv("DB"), line);
+        }""")
+    place = WORK / "answer"
+    (place / "site").mkdir(parents=True)
+    (place / "site" / "hello.txt").write_text("from the site\n")
+    subprocess.run(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O1", source, "-o",
+                    place / "answer.wasm"], check=True)
+    (place / "app.yaml").write_text("kind: hutch.app/v1\nname: answer\nmodule: answer.wasm\n"
+                                    "interface: cgi\nenv: {B: '3'}\nsecrets: {DB: db.secret}\n"
+                                    "mounts: {/site: site}\n")
+    expect(run("bundle", "--sign", trusted()[0], place, "-o", "answer.tar"), 0)
+    expect(run("import", "answer.tar", cache="serving"), 0)
+    for name, secret in (("answer", "ours"), ("other", "theirs")):
+        (WORK / "secrets" / name).mkdir(parents=True)
+        (WORK / "secrets" / name / "db.secret").write_text(secret)
+        (WORK / "secrets" / name / "db.secret").chmod(0o600)
+    with Server("answer:latest", cache="serving", secrets_dir=WORK / "secrets") as server:
+        answer = server.get("/")
+        check(" 200 OK\r\n" in answer and answer.endswith("3, ours, from the site\n"),
+              "an imported app answers, with its own secret", answer,
+              (WORK / "serve.log").read_text())
+
+
 @test
 def the_same_bytes():
     for name in ("same1", "same2"):
