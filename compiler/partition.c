@@ -2,19 +2,23 @@
  * A module's functions in partitions of about PARTITION_BYTES of Wasm code, compiled on several
  * threads, each in an LLVM context of its own. The split depends on the module only, and every
  * partition is compiled alone, so the objects do not depend on the number of threads or on
- * timing. Neighbouring functions stay together: producers put callers near callees, and a
- * function is inlined only within its partition.
+ * timing. Neighbouring functions stay together: producers put callers near callees. Functions
+ * of other partitions that a profile says are hot are lowered where they are called too, for
+ * inlining alone.
  *
  * Partition 0 also holds the thunks, the trap stubs and the memory routines.
  */
 #include "compiler/partition.h"
 #include "compiler/link.h"
+#include "compiler/profile.h"
 #include "compiler/routines.h"
 
 #include <pthread.h>
 #include <unistd.h>
 
 #define PARTITION_BYTES (UINT64_C(256) << 10)
+#define BORROW_BYTES 512u /* a body that may be inlined into other partitions */
+#define BORROW_DEPTH 2u   /* calls from the partition's own functions to a borrowed one */
 
 enum status partitions_plan(const struct module *module, struct arena *arena,
                             struct partitions *ret_partitions, struct error *err) {
@@ -134,6 +138,40 @@ static void report_progress(struct job *job, const char *step, uint32_t more) {
     pthread_mutex_unlock(&job->lock);
 }
 
+/* Whether a function that only other partitions define is worth a copy for inlining. */
+static bool worth_borrowing(const struct module *module, uint32_t function) {
+    const struct profile_plan *plan = module->profile;
+    uint32_t own = function - module->imported_functions;
+    return module->functions[function].body_size <= BORROW_BYTES && plan->known[own] &&
+           plan->max_counts[own] >= plan->summary.hot_count;
+}
+
+/*
+ * Lowers what the functions so far call and the partition does not define. Which functions
+ * those are is settled before the first of them declares more.
+ */
+static enum status borrow(struct lower_module *m, const struct partition *p,
+                          struct arena *arena, struct arena *scratch, struct error *err) {
+    const struct module *module = m->module;
+    if (m->options->level < COMPILE_O2 || !module->profile || !module->profile->known)
+        return ST_OK;
+    uint32_t *wanted = arena_array(arena, module->function_count, sizeof *wanted);
+    if (!wanted) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t depth = 0; depth < BORROW_DEPTH; depth++) {
+        uint32_t count = 0;
+        for (uint32_t i = module->imported_functions; i < module->function_count; i++)
+            if ((i < p->first || i >= p->end) && m->functions[i] &&
+                LLVMCountBasicBlocks(m->functions[i]) == 0 && worth_borrowing(module, i))
+                wanted[count++] = i;
+        for (uint32_t k = 0; k < count; k++) {
+            enum status status = lower_function(m, wanted[k], scratch, err);
+            if (status != ST_OK) return error_wrap(err, "function %u", wanted[k]);
+            LLVMSetLinkage(m->functions[wanted[k]], LLVMAvailableExternallyLinkage);
+        }
+    }
+    return ST_OK;
+}
+
 static enum status lower_partition(struct lower_module *m, const struct job *job,
                                    uint32_t index, struct arena *arena, struct error *err) {
     const struct partition *p = &job->partitions->items[index];
@@ -158,6 +196,7 @@ static enum status lower_partition(struct lower_module *m, const struct job *job
         status = lower_function(m, i, &scratch, err);
         if (status != ST_OK) error_wrap(err, "function %u", i);
     }
+    if (status == ST_OK) status = borrow(m, p, arena, &scratch, err);
     arena_finish(&scratch);
     if (status == ST_OK && m->has_known) status = routines_add_known(m, err);
     if (m->di) LLVMDIBuilderFinalize(m->di);

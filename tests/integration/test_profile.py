@@ -176,6 +176,40 @@ def traps(place):
     check(shown(place, "e.prof")["functions"][0]["calls"] == 1, "counted up to the exit")
 
 
+def across_partitions(place):
+    """A hot function is inlined where it is called, although another partition defines it."""
+    def filler(first):
+        return "".join(f"""(func $fill{i} (param i32) (result i32)
+            {"(local.set 0 (i32.mul (i32.add (local.get 0) (i32.const 7777777)) (i32.const 99999)))" * 12}
+            (local.get 0))\n""" for i in range(first, first + 2000))
+    wasm = place.wat("large", f"""(module (memory 1)
+        (func $hot (param i32) (result i32)
+          (i32.rotl (i32.xor (local.get 0) (i32.const 12345)) (i32.const 5)))
+        (func $rare (param i32) (result i32)
+          (i32.rotr (i32.xor (local.get 0) (i32.const 54321)) (i32.const 9)))
+        {filler(0)} {filler(2000)}
+        (func (export "work") (param $n i32) (result i32) (local $x i32)
+          (local.set $x (call $rare (local.get $n)))
+          (loop $again
+            (local.set $x (call $hot (local.get $x)))
+            (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+            (br_if $again (local.get $n)))
+          (local.get $x)))""")
+    plain = place.run("run", "-O0", "--profile-out", "l.prof", "--invoke", "work", wasm, "100000")
+    (place / "parts").mkdir()
+    place.run("compile", "--no-cache", "--profile", "l.prof", "--dump-dir", "parts", "-o",
+              "l.hutch", wasm)
+    dumps = sorted((place / "parts").glob("partition-*.optimised.ll"))
+    check(len(dumps) > 1, "more than one partition", dumps)
+    dump = next(t for t in (p.read_text() for p in dumps) if "define hidden i32 @f4002(" in t)
+    work = re.search(r"^define [^\n]*@f4002\(.*?^}", dump, re.MULTILINE | re.DOTALL)[0]
+    check("@f0(" not in work, "the hot function is inlined", work)
+    check("call i32 @f1(" in work, "the rare one is not", work)
+    check("define available_externally" not in dump, "no copy is left", dump[:400])
+    check(place.run("run", "--allow-precompiled", "--invoke", "work", "l.hutch", "100000") == plain,
+          "the same result")
+
+
 def refused(place, wasm):
     good = (place / "x.prof").read_bytes()
     bad = place / "bad.prof"
@@ -211,6 +245,7 @@ def main() -> int:
         compiled(place, wasm)
         survives(place, wasm)
         traps(place)
+        across_partitions(place)
         refused(place, wasm)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
