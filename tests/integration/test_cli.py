@@ -253,7 +253,7 @@ def documents_agree():
     bash = (ROOT / "tools/completion/hutch.bash").read_text()
     zsh = (ROOT / "tools/completion/_hutch").read_text()
     page = (ROOT / "docs/cli.md").read_text()
-    for command in ("run", "compile", "inspect", "bundle", "import", "key", "serve"):
+    for command in ("run", "compile", "inspect", "image", "bundle", "import", "key", "serve"):
         man = (ROOT / f"docs/man/hutch-{command}.1").read_text().replace("\\-", "-")
         options = re.findall(r"^ {1,6}(?:-\w, )?(--[a-z-]+)", run("help", command).out, re.M)
         check(len(options) > 1, f"{command} has options", options)

@@ -12,7 +12,7 @@ _hutch() {
     COMPREPLY=()
 
     if [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app serve usage top help --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect image snapshot cache bundle import key app serve usage top help --help --version" -- "$word"))
         return
     fi
     case $previous in
@@ -35,7 +35,7 @@ _hutch() {
     esac
     case $command in
     help)
-        COMPREPLY=($(compgen -W "run compile inspect snapshot cache bundle import key app serve usage top" -- "$word"))
+        COMPREPLY=($(compgen -W "run compile inspect image snapshot cache bundle import key app serve usage top" -- "$word"))
         return
         ;;
     run)
@@ -57,6 +57,16 @@ _hutch() {
             return
         fi
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "$snapshot_options" -- "$word")) && return
+        ;;
+    image)
+        if [[ $word == -* ]]; then
+            COMPREPLY=($(compgen -W "--output -o --mtime --help" -- "$word"))
+        elif [[ $COMP_CWORD -eq 2 ]]; then
+            COMPREPLY=($(compgen -W "create list check" -- "$word"))
+        else
+            COMPREPLY=($(compgen -f -- "$word"))
+        fi
+        return
         ;;
     inspect)
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "--json --functions --trust-dir --help" -- "$word")) && return
