@@ -4,17 +4,21 @@
  * there. The statement's sequence is the time, or SOURCE_DATE_EPOCH, or --sequence: with either
  * of these the same input gives the same bytes.
  */
+#include "compiler/profile.h"
 #include "tools/bundle_parts.h"
 #include "tools/object_describe.h"
 
+#include <fcntl.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LEVEL_DEFAULT 9
+#define PROFILE_MAX_BYTES ((size_t)1 << 30)
 
 struct bundle_options {
     const char *output, *target, *sign, *name, *level, *optimize, *sequence, *expires;
-    const char *cache_dir, *jobs;
+    const char *cache_dir, *jobs, *profile;
+    struct buffer profile_bytes; /* what compile.profile borrows */
     const char **images, **args, **env;
     uint32_t image_count, arg_count, env_count;
     bool no_objects, json, help;
@@ -68,6 +72,7 @@ static enum status parse(int argc, char **argv, struct bundle_options *o, const 
         {.name = "level", .value = &o->level},
         {.letter = 'O', .name = "optimize", .value = &o->optimize},
         {.letter = 'j', .name = "jobs", .value = &o->jobs},
+        {.name = "profile", .value = &o->profile},
         {.name = "sequence", .value = &o->sequence},
         {.name = "expires", .value = &o->expires},
         {.name = "cache-dir", .value = &o->cache_dir},
@@ -190,6 +195,19 @@ static enum status set_times(const struct bundle_options *o, struct bundle_state
     return ST_OK;
 }
 
+static enum status load_profile(struct bundle_options *o, struct error *err) {
+    if (!o->profile) return ST_OK;
+    auto_arena struct arena arena = {0};
+    struct profile checked;
+    struct buffer *b = &o->profile_bytes;
+    enum status status = file_read(AT_FDCWD, o->profile, PROFILE_MAX_BYTES, b, err);
+    if (status == ST_OK) status = profile_read(b->bytes, b->size, &arena, &checked, err);
+    if (status != ST_OK) return error_wrap(err, "--profile %s", o->profile);
+    o->compile.profile = b->bytes;
+    o->compile.profile_size = b->size;
+    return ST_OK;
+}
+
 /* What the program is started with. */
 static enum status add_words(const struct bundle_options *o, struct bundle_statement *s,
                              struct error *err) {
@@ -291,6 +309,7 @@ static enum status bundle(int argc, char **argv, struct bundle_options *o, struc
     o->env = env;
     uint32_t count = 0;
     enum status status = parse(argc, argv, o, files, &count, err);
+    if (status == ST_OK && !o->help) status = load_profile(o, err);
     if (status != ST_OK || o->help) return status;
     struct bundle_parts parts = {
         .compile = &o->compile, .targets = o->targets, .target_count = o->target_count};
@@ -303,6 +322,7 @@ int cmd_bundle(int argc, char **argv) {
     struct bundle_options options = {0};
     struct error err = {0};
     enum status status = bundle(argc, argv, &options, &err);
+    buffer_finish(&options.profile_bytes);
     if (status == ST_OK && options.help) help_print("bundle");
     return status == ST_OK ? EXIT_DONE : cli_report("bundle", NULL, &err);
 }

@@ -246,6 +246,7 @@ static const struct help helps[] = {
      "      --level N          of compression, 1 to 19 (default: 9)\n"
      "  -O, --optimize LEVEL   as for compile\n"
      "  -j, --jobs N           as for compile\n"
+     "      --profile FILE     as for compile\n"
      "      --sequence N       nodes take no lower one later (default: SOURCE_DATE_EPOCH, "
      "else\n"
      "                         the time in seconds since 1970)\n"
