@@ -30,6 +30,7 @@ class Library:
     without: list[str] = dataclasses.field(default_factory=list)
     include: list[str] = dataclasses.field(default_factory=list)
     flags: list[str] = dataclasses.field(default_factory=list)
+    wasm_flags: list[str] = dataclasses.field(default_factory=list)
 
 
 def prepare_sodium(source: pathlib.Path) -> None:
@@ -75,15 +76,16 @@ LIBRARIES = {
                     ["-DZSTD_DISABLE_ASM", "-DNO_PREFETCH", "-DZSTD_NO_INTRINSICS"]),
     "sodium": Library("libsodium", ["src/libsodium/**/*.c"], ["randombytes*.c", "*salsa20*sse*.c"],
                       ["src/libsodium/include", "src/libsodium/include/sodium"],
-                      ["-DCONFIGURED", "-DNATIVE_LITTLE_ENDIAN", "-DDEV_MODE=0"]),
+                      ["-DCONFIGURED", "-DNATIVE_LITTLE_ENDIAN", "-D_WASI_EMULATED_SIGNAL"]),
     "lua": Library("lua5.4", ["src/l*.c"], ["lua.c", "luac.c", "linit.c", "liolib.c", "loslib.c",
                                             "loadlib.c"], ["src"],
                    ["-DLUAI_THROW(L,c)=abort()", "-DLUAI_TRY(L,c,a)=if((c)->status==0){a}",
-                    "-Dluai_jmpbuf=int", "-D_WASI_EMULATED_SIGNAL"]),
+                    "-Dluai_jmpbuf=int", "-Dluai_makeseed(L)=42", "-Dl_randomizePivot()=0",
+                    "-D_WASI_EMULATED_SIGNAL"]),
     "sqlite": Library("sqlite3", ["sqlite3.c"], [], ["."],
                       ["-DSQLITE_THREADSAFE=0", "-DSQLITE_OMIT_LOAD_EXTENSION", "-DSQLITE_OMIT_WAL",
-                       "-DSQLITE_MAX_MMAP_SIZE=0", "-DSQLITE_TEMP_STORE=3", "-DHAVE_LOCALTIME_R=0",
-                       f"-include{GUESTS / 'python' / 'sqlite_wasi.h'}", "-D_WASI_EMULATED_GETPID"]),
+                       "-DSQLITE_MAX_MMAP_SIZE=0", "-DSQLITE_TEMP_STORE=3"],
+                      ["-include", "tools/guests/python/sqlite_wasi.h", "-D_WASI_EMULATED_GETPID"]),
 }
 
 
@@ -102,6 +104,7 @@ def fetch() -> None:
 
 def compile_all(name: str, library: Library, target: str, compiler: list[str]) -> list[str]:
     """The library's and the driver's objects for one target."""
+    flags = library.flags + (library.wasm_flags if target == "wasm" else [])
     source = SOURCES / library.package
     files = sorted({p for pattern in library.files for p in source.glob(pattern)}
                    - {p for pattern in library.without for p in source.rglob(pattern)})
@@ -114,7 +117,7 @@ def compile_all(name: str, library: Library, target: str, compiler: list[str]) -
         number, file = numbered
         result = place / f"{number}-{file.stem}.o"
         execute([*compiler, "-O3", "-w", "-ffp-contract=off", "-ffunction-sections",
-                 f"-iquote{benchlib.ROOT}", *library.flags,
+                 f"-iquote{benchlib.ROOT}", *flags,
                  *(f"-I{source / i}" for i in library.include), "-c", str(file), "-o", str(result)])
         return str(result)
 
@@ -126,9 +129,12 @@ def build(name: str, march: str) -> tuple[str, str]:
     """The native program and the module of one case; made once for each version and driver."""
     library = LIBRARIES[name]
     fetch()
-    text = [pathlib.Path(__file__).read_bytes(), (GUESTS / "guests.lock").read_bytes(), march.encode(),
-            *(p.read_bytes() for p in sorted((HERE / "libraries").glob("*.[ch]")))]
-    key = hashlib.sha256(b"".join(text)).hexdigest()[:12]
+    drivers = HERE / "libraries"
+    versions = [line for line in (GUESTS / "guests.lock").read_text().splitlines()
+                if line.startswith(f"bench {library.package} ")]
+    made_of = [repr((library, versions, march)).encode(), (drivers / f"{name}.c").read_bytes(),
+               (drivers / "text.h").read_bytes(), (HERE / "kernels" / "kernel.h").read_bytes()]
+    key = hashlib.sha256(b"".join(made_of)).hexdigest()[:12]
     native, wasm = PLACE / f"{name}-{key}", PLACE / f"{name}-{key}.wasm"
     if not (native.exists() and wasm.exists()):
         benchlib.progress(f"building {name}")

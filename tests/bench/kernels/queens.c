@@ -5,6 +5,9 @@ enum {
     BOARD = 10
 };
 
+/* Volatile, or all runs would be one. */
+static volatile uint32_t taken;
+
 static void kernel_prepare(void) {}
 
 static uint32_t place(uint32_t columns, uint32_t left, uint32_t right) {
@@ -18,4 +21,4 @@ static uint32_t place(uint32_t columns, uint32_t left, uint32_t right) {
     return found;
 }
 
-static uint64_t kernel_run(void) { return place(0, 0, 0); }
+static uint64_t kernel_run(void) { return place(taken, 0, 0); }
