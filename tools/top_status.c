@@ -67,7 +67,7 @@ static enum status ask(const char *address, struct buffer *b, struct error *err)
     enum status status = ST_OK;
     if (strncmp(address, "unix:", 5) == 0)
         status = connect_unix(address + 5, &fd, err);
-    else if (address[0] == '/')
+    else if (strchr(address, '/'))
         status = connect_unix(address, &fd, err);
     else
         status = connect_tcp(address, &fd, err);

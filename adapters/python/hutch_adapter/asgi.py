@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 from http import HTTPStatus
-from urllib.parse import unquote_to_bytes
 
 from hutch_adapter import fresh, loop as loops, sockets
 
@@ -26,16 +25,19 @@ def scope_of(environ, state):
             headers.append((key.replace("_", "-").lower().encode(), value.encode("latin-1")))
     root = environ.get("SCRIPT_NAME", "")
     root = "" if root == "/" else root
-    path = root + environ.get("PATH_INFO", "")
+    # Frameworks old and new agree where the path does not repeat root_path.
+    path = environ.get("PATH_INFO", "")
     raw = environ.get("REQUEST_URI", "").partition("?")[0].encode("latin-1")
+    prefix = root.encode("latin-1")
+    raw = raw[len(prefix) :] if raw.startswith(prefix + b"/") else path.encode("latin-1")
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").partition("/")[2] or "1.1",
         "method": environ.get("REQUEST_METHOD", "GET").upper(),
         "scheme": "https" if environ.get("HTTPS", "").lower() in ("on", "1") else "http",
-        "path": (unquote_to_bytes(raw) if raw else path.encode("latin-1")).decode("utf-8", "replace"),
-        "raw_path": raw or path.encode("latin-1"),
+        "path": path.encode("latin-1").decode("utf-8", "replace"),
+        "raw_path": raw,
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
         "root_path": root,
         "headers": headers,

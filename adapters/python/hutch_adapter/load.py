@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import stat
 import sys
 
 
@@ -29,8 +30,15 @@ def exchanges():
     """Request after request, by the interface that app.yaml names."""
     if os.environ.get("GATEWAY_INTERFACE"):
         from hutch_adapter import cgi as interface
-    elif os.environ.get("LISTEN_FDS"):
+    elif os.environ.get("LISTEN_FDS") or (_is_socket(3) and not _is_socket(0)):
         from hutch_adapter import http as interface
     else:
         from hutch_adapter import fastcgi as interface
     return interface.exchanges()
+
+
+def _is_socket(fd):
+    try:
+        return stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,497 @@
+#!/usr/bin/python3
+"""Ordinary applications under `hutch serve`, unchanged: Flask, Django, WSGI, ASGI, PHP, Rack, Sinatra,
+CGI, and HTTP servers in C and Go. Adapters alone, too: by the interpreter of this machine.
+
+    tests/integration/test_apps.py [WORD...]     only tests whose name holds a WORD
+
+Guests come from `tools/dev guests`; what is not there is skipped, and said.
+"""
+
+import concurrent.futures
+import contextlib
+import http.client
+import http.cookiejar
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import fastcgi_client  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("HUTCH_BUILD_DIR", ROOT / "build")).resolve()
+HUTCH = pathlib.Path(os.environ.get("HUTCH", BUILD / "tools/hutch")).resolve()
+APPS = ROOT / "tests/integration/apps"
+EXAMPLES = ROOT / "docs/examples"
+TESTS = []
+passed = failed = skipped = 0
+WORK = None
+GUESTS = {}
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def check(condition, what, detail=""):
+    global passed, failed
+    if condition:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED {what}\n    {str(detail)[:2500]}", flush=True)
+
+
+class Skip(Exception):
+    pass
+
+
+def guest(name):
+    if name not in GUESTS:
+        raise Skip(f"guest {name} is not there (tools/dev guests build)")
+    return GUESTS[name]
+
+
+def find_guests():
+    listed = subprocess.run([ROOT / "tools/dev", "guests"], capture_output=True, text=True)
+    for line in listed.stdout.splitlines():
+        name, path, *flags = line.split()
+        GUESTS[name] = (path, dict(flag.split("::")[::-1] for flag in flags if "::" in flag))
+
+
+# ---- a server ----
+
+class Server:
+    """hutch serve with apps: a dictionary of app.yaml by name. Paths in them are absolute."""
+
+    def __init__(self, apps, wait=420):
+        self.place = pathlib.Path(tempfile.mkdtemp(dir=WORK))
+        (self.place / "apps").mkdir()
+        for name, app in apps.items():
+            app = {"name": name, "routes": [f"/{name}"], **app}
+            (self.place / "apps" / f"{name}.yaml").write_text(json.dumps(app))
+        self.admin = self.place / "admin.sock"
+        self.log = open(self.place / "log", "wb")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.process = subprocess.Popen(
+            [HUTCH, "serve", "-O", "fast", "--listen", f"127.0.0.1:{self.port}", "--admin", f"unix:{self.admin}",
+             "--state-dir", self.place / "state", "--access-log", self.place / "access", self.place / "apps"],
+            stdout=self.log, stderr=subprocess.STDOUT, env={**os.environ, "HUTCH_CACHE_DIR": str(CACHE)})
+        end = time.monotonic() + wait
+        while time.monotonic() < end and self.process.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if fastcgi_client.http(self.admin, "GET", "/readyz", {"Connection": "close"}).status == 200:
+                    return
+            time.sleep(0.1)
+        text = self.text()
+        self.stop()
+        raise RuntimeError(f"the server does not come up:\n{text}")
+
+    def text(self):
+        return (self.place / "log").read_text(errors="replace")
+
+    def request(self, method, path, body=None, headers=None, timeout=60):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            response.body = response.read()
+            response.text = response.body.decode("utf-8", "replace")
+            return response
+        finally:
+            connection.close()
+
+    def get(self, path, **more):
+        return self.request("GET", path, **more)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.log.close()
+        return self.process.returncode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def python_app(args, mounts, **more):
+    path, images = guest("cpython")
+    env = {"PYTHONPATH": ":".join(["/hutch", *mounts]), "PYTHONDONTWRITEBYTECODE": "1", **more.pop("env", {})}
+    all_mounts = {**images, "/hutch": str(ROOT / "adapters/python"), **{k: str(v) for k, v in mounts.items()}}
+    return {"module": path, "interface": "fastcgi", "args": args, "env": env, "mounts": all_mounts,
+            "limits": {"memory": "256M", "start": "120s"}, **more}
+
+
+# ---- the adapters by this machine's interpreter ----
+
+@contextlib.contextmanager
+def native(module, application, protocol):
+    """The adapter under the native Python, behind a socket: the calls it makes are the same."""
+    place = pathlib.Path(tempfile.mkdtemp(dir=WORK)) / "socket"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place))
+    listener.listen()
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'adapters/python'}:{APPS}", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", module, application]
+    log = open(place.with_name("log"), "wb")
+    if protocol == "http":
+        env["LISTEN_FDS"] = "1"
+        command = ["sh", "-c", 'exec "$@" 3<&0 0</dev/null', "sh", *command]
+    process = subprocess.Popen(command, stdin=listener, stdout=log, stderr=log, env=env)
+    request = getattr(fastcgi_client, protocol)
+    try:
+        def call(method, target, **more):
+            return request(place, method, target, **more)
+        call.place = place
+        yield call
+    finally:
+        process.kill()
+        process.wait()
+        listener.close()
+        log.close()
+
+
+def wsgi_checks(request, protocol, log=None):
+    a = request("GET", "/environ?a=b%20c")
+    check(a.status == 200 and "QUERY_STRING=a=b%20c\n" in a.text and "REQUEST_METHOD=GET\n" in a.text
+          and "PATH_INFO=/environ\n" in a.text and "HTTP_HOST=" in a.text, f"{protocol}: environ", a.text)
+    body = bytes(range(256)) * 1500
+    a = request("POST", "/echo", body=body)
+    check(a.body == body and a.headers["x-method"] == "POST" and a.headers["content-length"] == str(len(body)),
+          f"{protocol}: echo", (a.status, a.headers, len(a.body)))
+    check(request("POST", "/echo", body=b"").body == b"", f"{protocol}: an empty body")
+    check(request("POST", "/lines", body=b"a\nbb\r\nccc").text == "2\n4\n3\n", f"{protocol}: lines")
+    a = request("GET", "/stream?4")
+    check(a.body == b"".join(b"data: %d\n\n" % i for i in range(4)), f"{protocol}: a stream", a.body)
+    if hasattr(a, "pieces"):
+        took = a.pieces[-1][0] - a.pieces[0][0]
+        check(took > 0.1, f"{protocol}: the stream comes in pieces", took)
+    check(len(request("GET", "/large?3000000").body) == 3_000_000, f"{protocol}: a large answer")
+    check(request("GET", "/write").body == b"first second", f"{protocol}: write()")
+    for path in ("/raise", "/split", "/nothing"):
+        a = request("GET", path)
+        check(a.status == 500 and b"asked to" not in a.body, f"{protocol}: {path}", (a.status, a.body))
+    numbers = [request("GET", "/random").text.split() for _ in range(3)]
+    check(all(len(set(column)) == 3 for column in zip(*numbers)), f"{protocol}: random", numbers)
+    a = request("HEAD", "/large?10")
+    check(a.status == 200 and a.headers["content-length"] == "10", f"{protocol}: HEAD", a.headers)
+    check(request("GET", "/log").status == 204, f"{protocol}: 204")
+    check(request("GET", "/none").status == 404, f"{protocol}: 404")
+    counts = [int(request("GET", "/count").text) for _ in range(2)]
+    check(counts[1] == counts[0] + 1, f"{protocol}: one process answers", counts)
+
+
+@test
+def adapter_wsgi():
+    for protocol in ("fastcgi", "http"):
+        with native("hutch_wsgi", "wsgi_all", protocol) as request:
+            wsgi_checks(request, f"native {protocol}")
+            a = request("GET", "/raise-late")
+            check(a.body == b"begun\n" and not a.ended, f"native {protocol}: an answer that breaks off", a.__dict__)
+
+
+def asgi_checks(request, protocol):
+    a = request("GET", "/environ?a=b%20c")
+    check(a.status == 200 and a.text.startswith("True GET ") and "b'a=b%20c'" in a.text, f"{protocol}: scope", a.text)
+    body = bytes(range(256)) * 1500
+    check(request("POST", "/echo", body=body).body == body, f"{protocol}: echo")
+    check(request("GET", "/gather").text == "45 True\n", f"{protocol}: tasks and to_thread")
+    a = request("GET", "/stream?4")
+    check(a.body == b"".join(b"data: %d\n\n" % i for i in range(4)), f"{protocol}: a stream", a.body)
+    for path in ("/raise", "/nothing"):
+        check(request("GET", path).status == 500, f"{protocol}: {path}")
+    check(request("GET", "/none").status == 404, f"{protocol}: 404")
+
+
+@test
+def adapter_asgi():
+    for protocol in ("fastcgi", "http"):
+        with native("hutch_asgi", "asgi_all", protocol) as request:
+            asgi_checks(request, f"native {protocol}")
+
+
+@test
+def adapter_fastcgi_hostile():
+    """What is no FastCGI ends that connection and nothing else."""
+    import struct
+    begin = struct.pack("!HB5x", 1, 0)
+    record, pairs = fastcgi_client.record, fastcgi_client.pairs
+    cases = {
+        "noise": os.urandom(400), "version": b"\2" + record(1, begin)[1:], "cut": record(1, begin)[:10],
+        "role": record(1, struct.pack("!HB5x", 2, 0)), "params cut": record(1, begin) + record(4, b"\x05\x05ab") + record(4),
+        "length": record(1, begin) + record(4, b"\xff\xff\xff\xff\x7f") + record(4),
+        "begin cut": record(1, b"\0"), "abort": record(1, begin) + record(2),
+        "unknown type": record(77, b"x", 0), "nothing": b"",
+        "body cut": record(1, begin) + record(4, pairs({"PATH_INFO": "/echo", "REQUEST_METHOD": "POST"})) + record(4)
+        + record(5, b"abc"),
+    }
+    with native("hutch_wsgi", "wsgi_all", "fastcgi") as request:
+        check(int(request("GET", "/count").text) == 1, "the first")
+        for name, data in cases.items():
+            with contextlib.closing(fastcgi_client.connect(request.place, 5)) as s:
+                fastcgi_client.send(s, data)
+                s.shutdown(socket.SHUT_WR)
+                while fastcgi_client.receive(s):
+                    pass
+            check(request("GET", "/count").status == 200, f"goes on after: {name}")
+        count = int(request("GET", "/count").text)
+        # The one whose body is cut off has reached the application.
+        check(count == len(cases) + 3, "none of the others was a request", count)
+
+
+# ---- under hutch serve ----
+
+@test
+def python_wsgi():
+    app = python_app(["-m", "hutch_wsgi", "wsgi_all"], {"/app": APPS})
+    plain = {**app, "interface": "http"}
+    cgi = {**app, "interface": "cgi", "limits": {"memory": "256M", "wall": "60s"}}
+    with Server({"w": app, "h": plain, "g": cgi}) as server:
+        for name in ("w", "h"):
+            def request(method, target, body=None):
+                r = server.request(method, f"/{name}{target}", body)
+                r.headers = {k.lower(): v for k, v in r.getheaders()}
+                if name == "h":
+                    pass
+                return r
+            if name == "w":
+                wsgi_checks(request, "serve fastcgi")
+                a = request("GET", "/environ")
+                check("SCRIPT_NAME=/w\n" in a.text and "PATH_INFO=/environ\n" in a.text, "the route is SCRIPT_NAME", a.text)
+            else:
+                a = request("GET", "/environ")
+                check(a.status == 404, "http: the target is passed on as it came", a.text)
+        check("RuntimeError: asked to" in server.text() or "RuntimeError: asked to" in access(server),
+              "the traceback reaches the operator", server.text()[-800:])
+        a = server.request("POST", "/g/echo", b"to cgi")
+        check(a.status == 200 and a.body == b"to cgi", "cgi", (a.status, a.body, server.text()[-800:]))
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            r = server.get("/w/raise-late")
+            check(False, "an answer that breaks off is not taken for whole", r.body)
+
+
+def access(server):
+    path = server.place / "access"
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+@test
+def python_asgi():
+    app = python_app(["-m", "hutch_asgi", "asgi_all"], {"/app": APPS})
+    with Server({"a": app}) as server:
+        def request(method, target, body=None):
+            return server.request(method, "/a" + target, body)
+        request_environ = request("GET", "/environ?a=b%20c")
+        check(request_environ.status == 200 and request_environ.text.startswith("True GET "), "serve: scope",
+              request_environ.text)
+        body = os.urandom(300_000)
+        check(request("POST", "/echo", body=body).body == body, "serve: echo")
+        # A client that goes is told to the application.
+        with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as s:
+            s.sendall(b"GET /a/disconnect HTTP/1.1\r\nHost: x\r\n\r\n")
+            s.settimeout(20)
+            s.recv(1000)
+        end = time.monotonic() + 15
+        while "disconnected after" not in server.text() + access(server) and time.monotonic() < end:
+            time.sleep(0.2)
+        check(request("GET", "/none").status == 404, "serve: goes on after a client went", server.text()[-600:])
+
+
+@test
+def flask():
+    path, images = guest("flask")
+    app = python_app(["-m", "hutch_wsgi", "app:app"], {"/app": EXAMPLES / "flask"},
+                     env={"PYTHONPATH": "/hutch:/app:/site"}, volumes=[{"path": "/data", "kind": "private", "size": "1M"}])
+    app["mounts"].update(images)
+    app["limits"]["instances"] = 1
+    with Server({"guestbook": app}) as server:
+        r = server.get("/guestbook/")
+        check(r.status == 200 and json.loads(r.body) == {"entries": []}, "empty", (r.status, r.body, server.text()[-1500:]))
+        r = server.request("POST", "/guestbook/", "text=hello+you", {"Content-Type": "application/x-www-form-urlencoded"})
+        check(r.status == 302 and r.getheader("Location") == "/guestbook/", "url_for knows the route",
+              (r.status, r.getheaders(), server.text()[-1500:]))
+        r = server.get("/guestbook/")
+        check(json.loads(r.body) == {"entries": ["hello you"]}, "kept in the volume", r.body)
+        check(server.get("/guestbook/none").status == 404 and server.get("/elsewhere").status == 404, "404")
+        r = subprocess.run([HUTCH, "top", "--json", "--admin", f"unix:{server.admin}"], capture_output=True, text=True)
+        app = json.loads(r.stdout)["apps"][0] if r.returncode == 0 else {}
+        check(app.get("requests") == 4 and app.get("cpu_ns", 0) > 0, "hutch top", r.stdout + r.stderr)
+        server.stop()
+        r = subprocess.run([HUTCH, "usage", "--json", "--state-dir", server.place / "state"], capture_output=True, text=True)
+        rows = json.loads(r.stdout)["usage"]
+        check(len(rows) == 1 and rows[0]["requests"] == 4 and rows[0]["cold"] >= 1 and rows[0]["cpu_ns"] > 100_000
+              and rows[0]["memory_peak_bytes"] > 1 << 20, "hutch usage", rows)
+
+
+@test
+def django():
+    path, images = guest("django")
+    app = python_app(["-m", "hutch_wsgi", "project.wsgi:application"], {"/app": EXAMPLES / "django"},
+                     env={"PYTHONPATH": "/hutch:/app:/site", "DJANGO_SETTINGS_MODULE": "project.settings"})
+    app["mounts"].update(images)
+    with Server({"d": app}) as server:
+        r = server.get("/d/")
+        check(r.status == 200 and json.loads(r.body) == {"path": "/d/", "method": "GET"}, "django",
+              (r.status, r.body, server.text()[-2000:]))
+        check(server.get("/d/none/").status == 404, "404")
+
+
+@test
+def php():
+    path, _ = guest("php")
+    key = WORK / "session-key"
+    key.write_text("0123456789abcdef\n")
+    key.chmod(0o600)
+    app = {"module": path, "interface": "cgi", "env": {"PHPRC": "/hutch"},
+           "mounts": {"/srv": str(EXAMPLES / "php"), "/hutch": str(ROOT / "adapters/php")},
+           "volumes": [{"path": "/tmp", "kind": "private", "size": "4M"}],
+           "secrets": {"HUTCH_SESSION_KEY": str(key)},
+           "site": {"root": "/srv/public", "index": ["index.php"], "fallback": "/index.php"},
+           "limits": {"memory": "128M"}}
+    with Server({"blog": app}) as server:
+        r = server.get("/blog/")
+        check(r.status == 200 and json.loads(r.body)["visits"] == 1, "a page", (r.status, r.body, server.text()[-2000:]))
+        cookie = "; ".join(v.split(";")[0] for k, v in r.getheaders() if k.lower() == "set-cookie")
+        r = server.get("/blog/2026/11", headers={"Cookie": cookie})
+        check(r.status == 200 and json.loads(r.body) == {"visits": 2, "path": "/2026/11", "method": "GET"},
+              "the session goes on; the front controller", (r.status, r.body, cookie))
+        forged = cookie[:-1] + ("0" if cookie[-1] != "0" else "1")
+        r = server.get("/blog/", headers={"Cookie": forged})
+        check(json.loads(r.body)["visits"] == 1, "a session that its client has changed is none", r.body)
+        r = server.get("/blog/index.php/a/b")
+        check(json.loads(r.body)["path"] == "/a/b", "PATH_INFO", r.body)
+        r = server.get("/blog/style.css")
+        check(r.status == 200 and r.body.startswith(b"body {") and "text/css" in r.getheader("Content-Type", ""),
+              "a file", (r.status, r.getheaders(), r.body))
+        check(b"<?php" not in server.get("/blog/style.css/x.php").body, "no script by accident")
+
+
+def ruby_app(directory, **more):
+    path, _ = guest("ruby")
+    return {"module": path, "interface": "cgi", "args": ["/hutch/rack_cgi.rb", "/app/config.ru"],
+            "mounts": {"/app": str(directory), "/hutch": str(ROOT / "adapters/ruby"), **more.pop("mounts", {})},
+            "limits": {"memory": "256M", "cpu": "60s", "wall": "120s"}, **more}
+
+
+@test
+def ruby_rack():
+    with Server({"greeter": ruby_app(EXAMPLES / "ruby"), "all": ruby_app(APPS / "rack")}) as server:
+        r = server.get("/greeter/x?you")
+        check(r.status == 200 and r.body == b"Hello, you\n", "rack", (r.status, r.body, server.text()[-2000:]))
+        r = server.request("POST", "/all/echo", b"abc")
+        check(r.body == b"abc" and r.getheader("x-middleware") == "yes", "map, use and the body", (r.status, r.body))
+        check(server.get("/all/raise").status == 500, "an exception")
+        r = server.get("/all/cookies")
+        check([v for k, v in r.getheaders() if k == "set-cookie"] == ["a=1", "b=2"], "two headers of one name", r.getheaders())
+        check(server.get("/all/none").status == 404, "404")
+
+
+@test
+def ruby_sinatra():
+    vendor = pathlib.Path("/usr/lib/ruby/vendor_ruby")
+    if not (vendor / "sinatra/base.rb").exists():
+        raise Skip("Debian's ruby-sinatra is not installed")
+    gems = WORK / "gems"
+    gems.mkdir()
+    for name in ("sinatra", "rack", "tilt", "mustermann", "rack-protection"):
+        for entry in (name, name + ".rb"):
+            if (vendor / entry).is_dir():
+                shutil.copytree(vendor / entry, gems / entry)
+            elif (vendor / entry).exists():
+                shutil.copy(vendor / entry, gems / entry)
+    for extra in ("ruby2_keywords.rb",):
+        if (vendor / extra).exists():
+            shutil.copy(vendor / extra, gems / extra)
+    app = ruby_app(APPS / "sinatra", mounts={"/gems": str(gems)}, env={"RUBYLIB": "/gems", "APP_ENV": "production"})
+    with Server({"s": app}) as server:
+        r = server.get("/s/hello/world")
+        check(r.status == 200 and r.body == b"Hello world from /s\n", "sinatra", (r.status, r.body, server.text()[-3000:]))
+        r = server.request("POST", "/s/sum", "a=2&b=3", {"Content-Type": "application/x-www-form-urlencoded"})
+        check(r.body == b"5\n", "a form", (r.status, r.body))
+
+
+def compile_c(source, name):
+    out = WORK / name
+    subprocess.run(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O2", "-o", out, source], check=True)
+    return str(out)
+
+
+@test
+def c_and_cgi():
+    server_wasm = compile_c(EXAMPLES / "c/server.c", "server.wasm")
+    hello_wasm = compile_c(EXAMPLES / "cgi/hello.c", "hello.wasm")
+    with Server({"counter": {"module": server_wasm, "interface": "http"}, "hello": {"module": hello_wasm}}) as server:
+        texts = [server.get("/counter").text for _ in range(3)]
+        check(texts == ["request 1\n", "request 2\n", "request 3\n"], "a server in C keeps its state",
+              (texts, server.text()[-1000:]))
+        r = server.request("POST", "/hello?you", b"and more")
+        check(r.status == 200 and r.body == b"Hello, you\nand more", "cgi", (r.status, r.body))
+        with concurrent.futures.ThreadPoolExecutor(16) as workers:
+            texts = list(workers.map(lambda i: server.get(f"/hello?{i}").text, range(60)))
+        check(texts == [f"Hello, {i}\n" for i in range(60)], "sixty at once", texts[:5])
+
+
+@test
+def go():
+    if not shutil.which("go"):
+        raise Skip("there is no go")
+    version = re.search(r"go1\.(\d+)", subprocess.run(["go", "version"], capture_output=True, text=True).stdout)
+    if not version or int(version[1]) < 21:
+        raise Skip("wasip1 needs Go 1.21")
+    out = WORK / "go.wasm"
+    subprocess.run(["go", "build", "-o", out, "."], cwd=EXAMPLES / "go", check=True,
+                   env={**os.environ, "GOOS": "wasip1", "GOARCH": "wasm"})
+    with Server({"upper": {"module": str(out), "interface": "http", "limits": {"memory": "128M"}}}) as server:
+        r = server.request("POST", "/upper?q=hello", b"body")
+        check(r.status == 200 and r.body == b"HELLO BODY\n", "net/http", (r.status, r.body, server.text()[-2000:]))
+        check([server.get(f"/upper?q=x{i}").text for i in range(5)] == [f"X{i} \n" for i in range(5)], "one after the other")
+
+
+CACHE = None
+
+
+def main():
+    global WORK, CACHE, skipped
+    find_guests()
+    with tempfile.TemporaryDirectory(prefix="hutch-apps-") as place:
+        WORK = pathlib.Path(place)
+        # Compiling CPython takes a while: what was compiled stays between runs of this suite.
+        CACHE = pathlib.Path(os.environ.get("HUTCH_CACHE_DIR", BUILD / "test-apps-cache"))
+        for function in TESTS:
+            if len(sys.argv) > 1 and not any(w in function.__name__ for w in sys.argv[1:]):
+                continue
+            started = time.monotonic()
+            try:
+                function()
+            except Skip as why:
+                skipped += 1
+                print(f"SKIPPED {function.__name__}: {why}")
+            except Exception:  # a test that cannot go on is a failure; the others run
+                check(False, f"{function.__name__} ended", traceback.format_exc())
+            print(f"{function.__name__}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+sys.exit(main())
