@@ -176,6 +176,8 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
         status = open_mount(m, kit, &app->mounts[i], err);
     for (uint32_t i = 0; i < app->volume_count && status == ST_OK; i++)
         status = add_volume(kit, &app->volumes[i], err);
+    if (status == ST_OK && app->interface == APP_HTTP)
+        status = add_variable(kit, "LISTEN_FDS", "1", err); /* descriptor 3 */
     for (uint32_t i = 0; i < app->env_count && status == ST_OK; i++)
         status = add_variable(kit, app->env[i].name, app->env[i].value, err);
     for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)
