@@ -51,6 +51,9 @@ void exchange_answer_head(struct exchange *x, const struct http_response *respon
     }
     x->head_sent = true;
     x->client.ops->head(x->client.client, response);
+    /* A client that has all of the answer may go: that must not look like giving up. */
+    if (!http_has_body(x->request.head, response->status) || x->answer_left == 0)
+        exchange_answer_end(x);
 }
 
 void exchange_answer_body(struct exchange *x, struct evbuffer *from, size_t size) {
@@ -68,9 +71,11 @@ void exchange_answer_body(struct exchange *x, struct evbuffer *from, size_t size
         x->client.ops->body(x->client.client, from, size);
     }
     if (excess) evbuffer_drain(from, excess);
+    if (x->answer_left == 0) exchange_answer_end(x);
 }
 
 void exchange_answer_end(struct exchange *x) {
+    if (!x->client.ops) return;
     if (x->answer_left > 0) {
         exchange_answer_malformed(x, "shorter than its Content-Length");
         return;

@@ -3,6 +3,7 @@
  *
  *   hutch_serve.c   main          cmd_serve.c   the command line
  *   serve_kit.c     an app -> what the pool needs: object, images, arguments, environment
+ *   serve_snapshot.c   and the snapshot that its instances start from
  */
 #ifndef HUTCH_TOOLS_SERVE_CLI_H
 #define HUTCH_TOOLS_SERVE_CLI_H
@@ -24,6 +25,9 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
 /* struct serve_options.read_name: an imported app. Its secrets lie in secrets_dir. */
 enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,
                                 struct error *err);
+/* Makes or finds the snapshot of an app that wants one, once the rest of the kit is there;
+ * cache may be NULL. Says where it cannot. */
+void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit);
 
 int cmd_serve(int argc, char **argv);
 

@@ -182,7 +182,9 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
         status = add_variable(kit, app->env[i].name, app->env[i].value, err);
     for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)
         status = add_secret(kit, &app->secrets[i], err);
-    return status == ST_OK ? ST_OK : error_wrap(err, "%s", app->file);
+    if (status != ST_OK) return error_wrap(err, "%s", app->file);
+    serve_kit_snapshot(m->cache, kit);
+    return ST_OK;
 }
 
 enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,

@@ -361,6 +361,19 @@ def clients_that_go():
 
 
 @test
+def clients_that_have_all():
+    """One that closes when it has the answer, before the guest is done, is no deserter."""
+    app = sh(r"printf 'Content-Length: 2\r\n\r\nok'; sleep 0.5; exit 0")
+    head = sh(r"printf 'A: b\r\n\r\n'; sleep 0.5; exit 0") + "routes: [{path: /head}]\n"
+    with Server(app=app, head=head) as s:
+        check(s.get("/")[2] == b"ok", "the answer comes at once")
+        check(s.get("/head", "HEAD")[0] == 200, "and to HEAD")
+        lines = wait_for(lambda: len(s.lines()) == 2 and s.lines())
+        check(lines and all(x["status"] == 200 and "trouble" not in x and x["duration_s"] > 0.4
+                            for x in lines), "the guest goes on to its end", lines)
+
+
+@test
 def troubles():
     codes = {70: (502, "trap"), 71: (502, "memory-limit"), 72: (504, "cpu-limit"),
              73: (504, "wall-limit"), 74: (502, "died"), 3: (502, "exit"), 0: (502, "exit")}

@@ -74,6 +74,35 @@ def every_interface():
 
 
 @test
+def snapshots():
+    """Instances that start from a snapshot made when the app was deployed."""
+    warm = "instaboot: {requests: [{path: /count}, {path: /count}]}\n"
+    apps = {f"{i}-{reuse}": hosted(i, reuse, warm).replace(f"host: {i}", f"host: {i}-{reuse}")
+            for i in ("fastcgi", "http") for reuse in ("fresh", "reset", "keep")}
+    wanted = {"fresh": [3, 3, 3], "reset": [3, 3, 3], "keep": [3, 4, 5]}
+    for again in ("made", "found in the store"):
+        with serve(**apps) as s:
+            for name in apps:
+                reuse = name.split("-")[1]
+                counts = [int(ask(s, name, "/count")[2]) for _ in range(3)]
+                check(counts == wanted[reuse], f"{name}, {again}: two requests are in it", counts)
+                lines = wait_for(lambda: len(of := [x for x in s.lines() if x["app"] == name]) == 3
+                                 and of)
+                check(lines and [x["cold"] for x in lines]
+                      == ([True] * 3 if reuse == "fresh" else [True, False, False]),
+                      f"{name}: its processes", lines)
+            check("snapshot" not in s.stderr() and not any("snapshot" in x.get("message", "")
+                  for x in s.lines("log")), "nothing to complain of", s.stderr())
+            for name in apps:
+                check(ask(s, name, "/trap")[0] == 502 and ask(s, name, "/x")[0] == 200,
+                      f"{name}: a trap, and on")
+    bad = hosted("http", "fresh", "instaboot: {requests: [{path: /trap}]}\n")
+    with serve(http=bad) as s:
+        check("no snapshot" in s.stderr() and ask(s, "http", "/x")[0] == 200,
+              "an app that traps when warmed up is served all the same", s.stderr())
+
+
+@test
 def guests_that_fail():
     with serve(**{i: hosted(i) for i in INTERFACES},
                neighbour=app("http", routes="/n").replace("path: /n", "host: neighbour, path: /")) as s:
@@ -176,8 +205,9 @@ def what_guests_write():
                                       and x.get("message") == "a line from the guest"])
             check(entry and entry[0]["level"] == "app" and entry[0].get("request"),
                   f"{i}: a line in the log, with its request", entry)
-            ids = [x["request"] for x in s.lines() if x["app"] == i]
-            check(entry and entry[0]["request"] in ids, f"{i}: the same as in the access log")
+            check(entry and wait_for(lambda: entry[0]["request"] in [
+                x["request"] for x in s.lines() if x["app"] == i]),
+                f"{i}: the same as in the access log")
         got = ask(s, "http", "/logflood")
         check(got[0] == 200, "a flood does no harm", got)
         size = sum(len(x["message"]) for x in s.lines("log") if x.get("app") == "http")

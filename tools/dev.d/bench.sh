@@ -13,6 +13,8 @@ command_bench() {
     [ -f "$root/tests/bench/$name.py" ] && [ "$name" != benchlib ] || die "no bench '$name'"
     # shellcheck disable=SC2086
     packages_need $packages_build $packages_wasm
+    # shellcheck disable=SC2086
+    [ "$name" != serve ] || packages_need $packages_serve
     build_all
     export HUTCH="$hutch" HUTCH_BUILD_DIR="$build"
     exec "$python" "$root/tests/bench/$name.py" "$@"

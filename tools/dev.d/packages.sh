@@ -9,6 +9,7 @@ packages_test="$packages_wasm wabt php-cli ruby sqlite3 binutils elfutils gdb sk
     docker-registry erofs-utils strace openssl nginx-light prometheus curl python3-jsonschema
     python3-yaml"
 packages_guests="$packages_wasm python3.11 tcl dpkg-dev make gcc libc6-dev xz-utils patch"
+packages_serve="wrk gunicorn python3-flask php-fpm nginx-light"
 packages_fuzz="clang-22 libclang-rt-22-dev"
 packages_format="clang-format-22"
 
