@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +40,16 @@ void child_unshare(void *memory, size_t size) {
     if (memory) munmap(memory, size);
 }
 
+/* What a damaged index does to us is for our parent to know: no core file, no last words of the
+ * C library on somebody's terminal. */
+static void die_in_silence(void) {
+    prctl(PR_SET_DUMPABLE, 0);
+#ifndef __SANITIZE_ADDRESS__
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null >= 0 && dup2(null, STDERR_FILENO) >= 0) close(null);
+#endif
+}
+
 static void as_a_child(struct cache *c, child_work work, void *context, struct report *report) {
     /* Signals do what they do by default, but for the one that a limit on file sizes sends: it
      * is to be an error like a full disk. Our parent's end is not ours: we are as good as done.
@@ -50,6 +61,7 @@ static void as_a_child(struct cache *c, child_work work, void *context, struct r
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    die_in_silence();
     struct error err = {0};
     report->phase = PHASE_WAITING;
     alarm(WAIT_SECONDS);

@@ -176,6 +176,62 @@ def runs():
     faults(61, command, after)
 
 
+@test
+def small_disk():
+    """A disk that is really full: programs run, the store stays sound, and works once there is room."""
+    (WORK / "disk").mkdir()
+    many = []
+    for number in range(12):
+        source = WORK / f"many{number}.wat.txt"
+        source.write_text(f"""(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 1) (data (i32.const 8) "{'x' * 3000}")
+            (func (export "_start") (call $exit (i32.const {number}))))""")
+        subprocess.run(["wat2wasm", source, "-o", WORK / f"many{number}.wasm"], check=True)
+        many.append(f"many{number}.wasm")
+    script = WORK / "small.sh"
+    script.write_text(f"""
+        mount -t tmpfs -o size=400k none disk || exit 77
+        export HUTCH_CACHE_DIR={WORK}/disk/cache
+        n=0
+        for m in {' '.join(many)}; do
+            {HUTCH} run $m; [ $? = $n ] || echo "run of $m: not $n"
+            n=$((n + 1))
+        done
+        {HUTCH} cache verify || echo "verify 1"
+        {HUTCH} cache export-stats | grep -E '^hutch_cache_(evicted_total|disk)'
+        dd if=/dev/zero of=disk/filler bs=4k 2>/dev/null
+        {HUTCH} cache gc --max-size 0 >/dev/null || echo "gc on a full disk"
+        dd if=/dev/zero of=disk/filler2 bs=4k 2>/dev/null
+        n=0
+        for m in {' '.join(many)}; do
+            {HUTCH} run $m 2>>notes; [ $? = $n ] || echo "full: run of $m: not $n"
+            n=$((n + 1))
+        done
+        {HUTCH} cache name x {many[0]} 2>/dev/null && echo "named on a full disk"
+        rm disk/filler disk/filler2
+        {HUTCH} cache verify || echo "verify 2"
+        {HUTCH} cache verify --json | grep -q '"index_rebuilt": false' || echo "verify 3"
+        {HUTCH} run {many[3]}; [ $? = 3 ] || echo "with room again"
+        {HUTCH} cache list | grep -q '^[1-9]' || echo "nothing kept"
+        # Not even the index has room: everything is new on a full disk.
+        rm -rf disk/cache; dd if=/dev/zero of=disk/filler bs=4k 2>/dev/null
+        {HUTCH} run {many[5]} 2>>notes; [ $? = 5 ] || echo "first run on a full disk"
+        umount disk
+        """)
+    done = run("unshare", "-m", "sh", script, seconds=300)
+    if done.returncode == 77 or "unshare" in done.stderr:
+        print("small_disk: no mounts here, left out", flush=True)
+        return
+    lines = [l for l in done.stdout.splitlines() if not re.match(r"hutch_cache_|\d+ entr", l)]
+    check(not lines, "a small disk", done.stdout, done.stderr)
+    evicted = re.search(r"^hutch_cache_evicted_total (\d+)$", done.stdout, re.M)
+    check(evicted and int(evicted[1]) > 0, "entries went to keep room", done.stdout)
+    notes = (WORK / "notes").read_text().splitlines()
+    check(notes and all(re.match(r"hutch: run \S+: note: the object is not kept for the next run: .+", n)
+                        for n in notes), "notes", "\n".join(notes[:5]))
+
+
 def make_templates():
     for command in (["cache", "name", "kept:1", module()], ["bundle", "--target", "v2", "--name", "app:1",
                     "-o", WORK / "app.tar", "--cache-dir", WORK / "other", module()]):
