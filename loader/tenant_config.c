@@ -191,7 +191,14 @@ static void put_line(struct buffer *b, const char *what, const char *text) {
 
 void tenant_config_text(const struct tenant_config *c, struct buffer *b) {
     for (uint32_t i = 0; i < c->argc; i++) put_line(b, "argument", c->argv[i]);
-    for (uint32_t i = 0; i < c->envc; i++) put_line(b, "environment", c->env[i]);
+    for (uint32_t i = 0; i < c->envc; i++) {
+        /* A value may be a secret, and this text ends up in files and logs. */
+        size_t length = strcspn(c->env[i], "=");
+        char name[256];
+        snprintf(name, sizeof name, "%.*s (%08x)", length < 200 ? (int)length : 200, c->env[i],
+                 ~crc32c(~UINT32_C(0), c->env[i], strlen(c->env[i])));
+        put_line(b, "environment", name);
+    }
     buffer_printf(b, "request socket %u\n", c->requests.socket);
     buffer_put_u8(b, 0);
 }

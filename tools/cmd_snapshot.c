@@ -23,7 +23,7 @@
 
 /* What a program that speaks HTTP is tried with where nobody says anything better. */
 static const char plain_request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n"
-                                    "User-Agent: hutch\r\nX-Hutch-Warmup: 1\r\n"
+                                    "User-Agent: hutch\r\nX-Edge-Instaboot: 1\r\n"
                                     "Connection: close\r\n\r\n";
 
 static void note(const char *text) { fprintf(stderr, "%s\n", text); }

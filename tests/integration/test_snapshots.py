@@ -288,7 +288,7 @@ def refused_and_started_instead():
     path = snapshot()
     cases = (
         ((guest("frozen"), "other"), "argument other"),
-        (("--env", "A=1", guest("frozen")), "environment A=1"),
+        (("--env", "A=1", guest("frozen")), "environment A ("),
         (("-O0", guest("frozen")), "another code object"),
         ((guest("other", "-DOTHER", "-O1"),), "another module"),
         (("--dir", ".", guest("frozen")), "1 preopened director"),
