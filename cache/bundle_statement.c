@@ -40,8 +40,9 @@ enum status bundle_words_add(struct bundle_words *words, const char *word, struc
     for (const uint8_t *c = (const uint8_t *)word; *c && plain; c++)
         plain = *c >= 0x20 && *c != 0x7f && !(c[0] == 0xc2 && c[1] < 0xa0); /* U+0080 on */
     if (!plain)
-        return error_set(err, ST_UNSUPPORTED,
-                         "an argument or variable that is not UTF-8 without control characters");
+        return error_set(
+            err, ST_UNSUPPORTED,
+            "an argument or variable that is not UTF-8 without control characters");
     char **grown = realloc(words->words, (words->count + 1) * sizeof *grown);
     if (!grown) return error_set(err, ST_NO_MEMORY, "out of memory");
     words->words = grown;
@@ -243,10 +244,12 @@ static enum status read_statement(const json_t *value, struct bundle_statement *
     enum status words = read_words(value, "args", false, &s->args, err);
     if (words == ST_OK) words = read_words(value, "env", true, &s->env, err);
     if (words != ST_OK) return words;
-    const json_t *app = json_object_get(value, "app");
+    json_t *app = json_object_get(value, "app");
     if (app && !json_is_object(app))
         return error_set(err, ST_MALFORMED, "the statement's app is damaged");
-    if (app && !(s->app = json_dumps(app, JSON_COMPACT | JSON_SORT_KEYS)))
+    auto_buffer struct buffer text = {0};
+    if (app && (words = oci_json_print(json_incref(app), &text, err)) != ST_OK) return words;
+    if (app && !(s->app = strndup((char *)text.bytes, text.size)))
         return error_set(err, ST_NO_MEMORY, "out of memory");
     size_t count = json_array_size(list);
     if (count > BUNDLE_LAYERS_MAX)

@@ -37,10 +37,28 @@ static const char *shown(const char *text, char ret_text[80]) {
     return ret_text;
 }
 
+/* Out of memory, jansson may call a text malformed, or give a value or text that lacks a part:
+ * so it is not asked. */
+static _Thread_local bool refused_memory;
+static void *noting_malloc(size_t size) {
+    void *memory = malloc(size);
+    if (!memory) refused_memory = true;
+    return memory;
+}
+static void note_memory(void) {
+    json_set_alloc_funcs(noting_malloc, free);
+    refused_memory = false;
+}
+
 enum status oci_json_parse(const void *bytes, size_t size, const char *what,
                            json_t **ret_object, struct error *err) {
     json_error_t problem;
+    note_memory();
     json_t *value = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &problem);
+    if (refused_memory) {
+        json_decref(value);
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    }
     if (!value) {
         char text[80];
         return error_set(err, ST_MALFORMED, "%s is not JSON: %s", what,
@@ -55,9 +73,13 @@ enum status oci_json_parse(const void *bytes, size_t size, const char *what,
 }
 
 enum status oci_json_print(json_t *value, struct buffer *b, struct error *err) {
+    note_memory();
     char *text = value ? json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(value);
-    if (!text) return error_set(err, ST_NO_MEMORY, "out of memory");
+    if (!text || refused_memory) {
+        free(text);
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    }
     buffer_put(b, text, strlen(text));
     free(text);
     return buffer_status(b, err);
