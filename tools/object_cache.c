@@ -41,12 +41,14 @@ struct choice {
     struct cache *cache;
     int fd;
     uint64_t features;
+    int32_t level;
     struct error unfit; /* of one that cannot run here: why */
 };
 
 static unsigned bits(uint64_t value) { return (unsigned)__builtin_popcountll(value); }
 
-/* Takes a variant that can run here and uses more of the processor than the one before. */
+/* Takes a variant that can run here and uses more of the processor than the one before, or is
+ * optimised more. */
 static bool consider(void *context, const struct cache_entry *entry) {
     struct choice *best = context;
     if (entry->origin != CACHE_IMPORTED) return true;
@@ -61,9 +63,12 @@ static bool consider(void *context, const struct cache_entry *entry) {
     struct abi_object object;
     bool sound = object_read(bytes, size, true, &arena, &object, &best->unfit) == ST_OK;
     bool fits = sound && object.compat.placement == ABI_PINNED;
-    if (fits && (best->fd < 0 || bits(object.compat.cpu_features) > bits(best->features))) {
+    unsigned uses = fits ? bits(object.compat.cpu_features) : 0, used = bits(best->features);
+    int32_t level = fits ? (int32_t)object.compat.opt_level : 0;
+    if (fits && (best->fd < 0 || uses > used || (uses == used && level > best->level))) {
         if (best->fd >= 0) close(best->fd);
         best->features = object.compat.cpu_features;
+        best->level = level;
         best->fd = steal_fd(&fd);
     }
     munmap((void *)(uintptr_t)bytes, size);

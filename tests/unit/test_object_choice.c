@@ -84,6 +84,15 @@ static void test_the_best(void) {
     expected = v3 ? large : small;
     EXPECT(obtain(cache, &got, notes, &err) && digest_equal(&got, &expected));
     EXPECT_STR(notes, "");
+    /* of equal ones, the one that was optimised most; the level lies at 96 (object-format.md)
+     */
+    uint8_t *level = seed.bytes + OBJECT_COMPAT_OFFSET + 96, kept = *level;
+    *level = 3;
+    expected = put(cache, "best", v3 ? ABI_X86_64_V3 : ABI_X86_64_V2, CACHE_IMPORTED);
+    *level = 0;
+    put(cache, "least", v3 ? ABI_X86_64_V3 : ABI_X86_64_V2, CACHE_IMPORTED);
+    *level = kept;
+    EXPECT(obtain(cache, &got, notes, &err) && digest_equal(&got, &expected));
     cache_close(cache);
 }
 
