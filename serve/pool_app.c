@@ -168,7 +168,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
                      .control_fd = -1,
 
                      .snapshot_fd = snapshot,
-                     .prefault = snapshot >= 0},
+                     .prefault = snapshot >= 0 && !getenv("HUTCH_NO_PREFAULT")},
     };
     int config_fd = -1;
     status = tenant_config_write(&config, &config_fd, err);

@@ -1,0 +1,351 @@
+#!/usr/bin/python3
+"""From a request on the wire to the first byte of its answer, where no instance of the app runs.
+
+    tools/dev bench coldstart [--only CASE]... [--starts N] [--cold-starts N] [--native-starts N]
+
+Systems: hutch-cold (`hutch serve`, reuse fresh, without a snapshot: the program is started for each
+request), hutch-snapshot (it goes on from a snapshot made on deploy), hutch-prefault (and what the
+first request touches is made present first, as `hutch serve` does), native (the same app natively:
+the process started, the app imported, the request answered). The systems of a case take turns.
+"flask-x10" is the Flask application with about ten times as many modules imported.
+
+A row of build/bench/coldstart.json is {"case", "system", "p50_us", "p99_us", "n"}.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import benchlib
+from benchlib import BenchError, HUTCH
+
+ROOT = benchlib.ROOT
+WORK = pathlib.Path(tempfile.mkdtemp(prefix="hutch-bench-coldstart-"))
+HELLO = r"""
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(void) {
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n";
+    for (;;) {
+        char in[4096];
+        int fd = accept(3, 0, 0);
+        if (fd < 0) return 1;
+        if (read(fd, in, sizeof in) > 0) (void)!write(fd, answer, sizeof answer - 1);
+        close(fd);
+    }
+}
+"""
+FLASK = """
+from flask import Flask
+app = Flask(__name__)
+
+
+@app.get("/")
+def hello():
+    return "hello\\n"
+"""
+# Modules that do not need a thread, a socket or a process.
+MANY = """
+import importlib
+for name in '''argparse ast asyncio.events asyncio.futures base64 bisect bz2 calendar cgi chunk cmd
+code codecs codeop collections colorsys compileall configparser contextlib copy copyreg csv dataclasses
+datetime decimal difflib dis doctest email email.headerregistry email.mime.text encodings.idna enum
+filecmp fileinput fnmatch fractions ftplib functools gettext glob graphlib gzip hashlib heapq hmac html
+html.parser http.client http.cookiejar http.cookies imaplib imghdr inspect io ipaddress itertools json
+keyword lib2to3.pgen2.driver lib2to3.pytree linecache locale logging logging.config logging.handlers
+lzma mailbox mimetypes modulefinder netrc nntplib numbers operator optparse os pathlib pdb pickle
+pickletools pipes pkgutil platform plistlib poplib pprint profile pstats py_compile pyclbr pydoc
+pydoc_data.topics queue quopri random re reprlib rlcompleter sched secrets shelve shlex shutil smtplib
+sndhdr sqlite3 statistics string stringprep struct sunau symtable tabnanny tarfile telnetlib tempfile
+textwrap this timeit token tokenize trace traceback tracemalloc types typing unicodedata unittest
+unittest.mock urllib.request urllib.robotparser uu uuid warnings wave weakref wsgiref.simple_server
+wsgiref.validate xdrlib xml.dom.minidom xml.etree.ElementTree xml.sax xmlrpc.client zipapp zipfile
+jinja2.ext jinja2.sandbox werkzeug.debug werkzeug.serving werkzeug.middleware.profiler
+werkzeug.test click.testing flask.testing flask.cli flask.views'''.split():
+    try:
+        importlib.import_module(name)
+    except Exception:
+        pass
+""".replace("this ", "")
+
+
+def guests():
+    """NAME -> (path, images) of `tools/dev guests`."""
+    out = subprocess.run([ROOT / "tools/dev", "guests"], capture_output=True, text=True, cwd=ROOT)
+    if out.returncode != 0:
+        raise BenchError("tools/dev guests: " + out.stderr[-500:])
+    found = {}
+    for line in out.stdout.splitlines():
+        name, path, *flags = line.split()
+        images = [tuple(flags[i + 1].split("::")) for i, f in enumerate(flags) if f == "--image"]
+        found[name] = (pathlib.Path(path), images)
+    return found
+
+
+# ---- cases -----------------------------------------------------------------------------------
+
+class Hello:
+    interface = "http"
+
+    def __init__(self):
+        source, self.wasm, self.binary = WORK / "hello.c", WORK / "hello.wasm", WORK / "hello"
+        source.write_text(HELLO)
+        benchlib.execute(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O2", str(source),
+                          "-o", str(self.wasm)])
+        benchlib.execute(["clang-22", "-O2", str(source), "-o", str(self.binary)])
+
+    def yaml(self):
+        return f"module: {self.wasm}\ninterface: http\n"
+
+    def native(self):
+        return [str(self.binary)], {}
+
+
+class Wsgi:
+    """A WSGI application on CPython."""
+
+    def __init__(self, framework, application, files):
+        available = guests()
+        if "cpython" not in available or framework not in available:
+            raise BenchError(f"no guest: tools/dev guests build python {framework}")
+        self.python, self.images = available["cpython"]
+        self.site, site_images = available[framework]
+        self.images = self.images + site_images
+        self.application = application
+        self.directory = WORK / f"app-{len(list(WORK.iterdir()))}"
+        self.directory.mkdir()
+        for name, text in files.items():
+            path = self.directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def yaml(self):
+        mounts = "".join(f"  - source: {image}\n    path: {path}\n" for image, path in self.images)
+        return (f"module: {self.python}\ninterface: fastcgi\n"
+                f"args: [-m, hutch_wsgi, \"{self.application}\"]\n"
+                "env:\n  PYTHONPATH: /adapters:/site:/app\n  PYTHONDONTWRITEBYTECODE: \"1\"\n"
+                f"mounts:\n{mounts}"
+                f"  - source: {ROOT / 'adapters/python'}\n    path: /adapters\n"
+                f"  - source: {self.directory}\n    path: /app\n")
+
+    def native(self):
+        site = next(p for p in (self.site / "site", self.site) if p.is_dir())
+        path = f"{ROOT / 'adapters/python'}:{site}:{self.directory}"
+        return (["/usr/bin/python3.11", "-m", "hutch_wsgi", self.application],
+                {"PYTHONPATH": path, "LISTEN_FDS": "1", "PYTHONPYCACHEPREFIX": str(WORK / "pyc")})
+
+
+def django():
+    settings = """
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "urls"
+SECRET_KEY = "bench"
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+USE_TZ = True
+"""
+    urls = """
+from django.http import HttpResponse
+from django.urls import path
+urlpatterns = [path("", lambda request: HttpResponse("hello\\n"))]
+"""
+    site = """
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+from django.core.wsgi import get_wsgi_application
+application = get_wsgi_application()
+"""
+    return Wsgi("django", "site_app:application",
+                {"settings.py": settings, "urls.py": urls, "site_app.py": site})
+
+
+CASES = {
+    "hello": Hello,
+    "flask": lambda: Wsgi("flask", "bench_app:app", {"bench_app.py": FLASK}),
+    "flask-x10": lambda: Wsgi("flask", "bench_app:app", {"bench_app.py": FLASK + MANY}),
+    "django": django,
+}
+SYSTEMS = {"hutch-cold": "", "hutch-snapshot": "instaboot: {requests: [{path: /}]}\n",
+           "hutch-prefault": "instaboot: {requests: [{path: /}]}\n"}
+
+
+# ---- measuring -------------------------------------------------------------------------------
+
+def first_byte(s, start):
+    """Seconds from start to the first byte of the answer; the answer is read to its end."""
+    answer = s.recv(65536)
+    seconds = time.perf_counter() - start
+    while more := s.recv(65536):
+        answer += more
+    if b"200" not in answer.split(b"\r\n")[0] or b"hello" not in answer:
+        raise BenchError(f"the answer is {answer[:200]!r}")
+    return seconds
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+class Server:
+    """`hutch serve` of one app, a new instance for each request."""
+
+    def __init__(self, case, system, app):
+        self.directory = WORK / f"{case}-{system}"
+        self.directory.mkdir()
+        self.log = self.directory / "log"
+        (self.directory / "app.yaml").write_text(
+            f"kind: hutch.app/v1\nname: {case}\n{app.yaml()}routes: [/]\nreuse: fresh\n"
+            f"{SYSTEMS[system]}")
+        self.path = f"{self.directory}/socket"
+        env = dict(os.environ)
+        if system == "hutch-snapshot":
+            env["HUTCH_NO_PREFAULT"] = "1"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [HUTCH, "serve", "--listen", f"unix:{self.path}", "--access-log", "off",
+                 "--state-dir", self.directory / "state", "--spares", "4",
+                 self.directory / "app.yaml"], env=env, stdout=log, stderr=log)
+        end = time.monotonic() + 600
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+                s.connect(self.path)
+                break
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        else:
+            raise BenchError("hutch serve does not listen")
+        text = self.log.read_text()
+        if self.process.poll() is not None or "no snapshot" in text:
+            raise BenchError(f"hutch serve: {text[-800:]}")
+
+    def sample(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(60)
+            s.connect(self.path)
+            start = time.perf_counter()
+            s.sendall(REQUEST)
+            seconds = first_byte(s, start)
+        time.sleep(0.01)  # the next spare process comes up
+        return seconds
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Native:
+    """The request waits in the backlog of the socket that the process is started with."""
+
+    def __init__(self, app):
+        self.command, self.env = app.native()
+
+    def sample(self):
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as s:
+            path = f"{WORK}/native"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            listener.bind(path)
+            listener.listen(1)
+            s.settimeout(60)
+            s.connect(path)
+            s.sendall(REQUEST)
+
+            def as_three():
+                os.dup2(listener.fileno(), 3)
+
+            start = time.perf_counter()
+            process = subprocess.Popen(self.command, env=dict(os.environ, **self.env),
+                                       preexec_fn=as_three, pass_fds=(3,),
+                                       stderr=subprocess.DEVNULL)
+            try:
+                return first_byte(s, start)
+            finally:
+                process.kill()
+                process.wait()
+
+    def stop(self):
+        pass
+
+
+def percentile(samples, share):
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def measure(case, options, rows):
+    app = CASES[case]()
+    counts = {"hutch-cold": options.cold_starts, "hutch-snapshot": options.starts,
+              "hutch-prefault": options.starts, "native": options.native_starts}
+    samples = {system: [] for system in counts}
+    running = {}
+    try:
+        for system in SYSTEMS:
+            benchlib.progress(f"{case}: {system}: deploying")
+            running[system] = Server(case, system, app)
+        running["native"] = Native(app)
+        for system in running:  # what is compiled, cached and faulted in once
+            for _ in range(3):
+                running[system].sample()
+        for i in range(max(counts.values())):
+            if i % 10 == 0:
+                benchlib.progress(f"{case}: {i} of {max(counts.values())}")
+            for system, one in running.items():
+                # all of them over the whole time, also those of which there are fewer
+                due = (i + 1) * counts[system] // max(counts.values())
+                if len(samples[system]) < due:
+                    samples[system].append(one.sample())
+    finally:
+        for one in running.values():
+            one.stop()
+    for system, values in samples.items():
+        rows.append({"case": case, "system": system, "p50_us": round(statistics.median(values) * 1e6),
+                     "p99_us": round(percentile(values, 0.99) * 1e6), "n": len(values)})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools/dev bench coldstart", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=CASES, metavar="CASE", help=", ".join(CASES))
+    parser.add_argument("--starts", type=int, default=500, help="from a snapshot (500)")
+    parser.add_argument("--cold-starts", type=int, default=50, help="without one (50)")
+    parser.add_argument("--native-starts", type=int, default=50, help="natively (50)")
+    options = parser.parse_args()
+    rows, missing, status = [], [], 0
+    for case in options.only or CASES:
+        try:
+            measure(case, options, rows)
+        except (BenchError, OSError, subprocess.SubprocessError) as e:
+            print(f"\n{case}: not measured: {str(e).strip()[-800:]}", file=sys.stderr)
+            missing.append(case)
+            status = 1
+    benchlib.progress("")
+    benchlib.table(("case", "system", "p50 ms", "p99 ms", "n"),
+                   [(r["case"], r["system"], f"{r['p50_us'] / 1e3:.2f}", f"{r['p99_us'] / 1e3:.2f}",
+                     str(r["n"])) for r in rows])
+    benchlib.OUT.mkdir(parents=True, exist_ok=True)
+    path = benchlib.OUT / "coldstart.json"
+    path.write_text(json.dumps({"machine": benchlib.machine(), "not_measured": missing, "rows": rows},
+                               indent=1) + "\n")
+    print(path)
+    shutil.rmtree(WORK, ignore_errors=True)
+    return status
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    sys.exit(main())
