@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -37,13 +38,17 @@ struct child {
     pid_t pid;
     uint64_t id;
 };
-static struct child children[MAX_LIVING]; /* not touched where not used */
-static uint32_t child_count;              /* all beyond are unused */
+/* Mapped, and not inherited: a page that the zygote writes after a fork would stay behind as
+ * the tenant's own. */
+static struct children {
+    uint32_t count;
+    struct child list[MAX_LIVING];
+} *children;
 
 static struct child *find_child(pid_t pid) {
     for (uint32_t i = 0, at = (uint32_t)pid % MAX_LIVING; i < MAX_LIVING;
          i++, at = (at + 1) % MAX_LIVING)
-        if (children[at].pid == pid) return &children[at];
+        if (children->list[at].pid == pid) return &children->list[at];
     return NULL;
 }
 
@@ -69,7 +74,7 @@ static void answer_failed(uint64_t id, int error) {
 
 static void fork_tenant(struct sandbox *s, const struct zygote_fork *message, int control) {
     uint64_t id = message->header.id;
-    struct child *child = child_count < MAX_LIVING ? find_child(0) : NULL;
+    struct child *child = children->count < MAX_LIVING ? find_child(0) : NULL;
     if (!child) {
         answer_failed(id, EAGAIN);
         return;
@@ -90,9 +95,9 @@ static void fork_tenant(struct sandbox *s, const struct zygote_fork *message, in
         return;
     }
     uint32_t at = (uint32_t)pid % MAX_LIVING;
-    while (children[at].pid) at = (at + 1) % MAX_LIVING;
-    children[at] = (struct child){.pid = pid, .id = id};
-    child_count++;
+    while (children->list[at].pid) at = (at + 1) % MAX_LIVING;
+    children->list[at] = (struct child){.pid = pid, .id = id};
+    children->count++;
     struct zygote_forked forked = {
         .header = tenant_header(ZYGOTE_FORKED, sizeof forked, id),
     };
@@ -118,7 +123,7 @@ static void reap(void) {
             .cpu_ns = timeval_ns(&usage.ru_utime) + timeval_ns(&usage.ru_stime),
         };
         child->pid = 0;
-        child_count--;
+        children->count--;
         if (tenant_send(ZYGOTE_SOCKET_FD, &ended, sizeof ended, NULL, 0, NULL, 0) != 0)
             _exit(0);
     }
@@ -169,6 +174,10 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
     /* Kept free for what ASSIGN brings. */
     if (dup2(0, TENANT_CONFIG_FD) < 0 || dup2(0, TENANT_OBJECT_FD) < 0) _exit(1);
 
+    void *table = mmap(NULL, sizeof *children, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (table == MAP_FAILED || madvise(table, sizeof *children, MADV_DONTFORK) != 0) _exit(1);
+    children = table;
     struct sigaction action = {.sa_handler = on_child};
     sigset_t blocked;
     sigemptyset(&blocked);

@@ -85,7 +85,9 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
 
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
                         struct error *err) {
-    struct wasi *w = calloc(1, sizeof *w);
+    /* The scratch room is not cleared: its pages are not there until something needs them. */
+    struct wasi *w = malloc(sizeof *w);
+    if (w) memset(w, 0, offsetof(struct wasi, scratch));
     bool taken = false;
     enum status status =
         w ? fill(w, config, &taken, err) : error_set(err, ST_NO_MEMORY, "WASI state");

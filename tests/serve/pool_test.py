@@ -13,12 +13,12 @@ BUILD = pathlib.Path(os.environ.get("HUTCH_BUILD_DIR", ROOT / "build")).resolve(
 HUTCH = os.environ.get("HUTCH", str(BUILD / "tools" / "hutch"))
 TENANT = str(BUILD / "tools" / "hutch-tenant")
 DRIVER = str(BUILD / "tests" / "serve" / "pool_driver")
-GUESTS = ROOT / "tests" / "serve" / "guests"
+GUESTS = ROOT / "tests" / "serve" / "pool_guests"
 CLANG = os.environ.get("WASM_CLANG", "clang-22")
 
 
 def build_guests(directory: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Every C file of guests/ as a code object."""
+    """Every C file of pool_guests/ as a code object."""
     objects = {}
     for source in sorted(GUESTS.glob("*.c")):
         wasm, made = directory / f"{source.stem}.wasm", directory / f"{source.stem}.hutch"
