@@ -125,6 +125,7 @@ struct memfs_entry {
 struct memfs {
     uint8_t *base;
     uint64_t mapped_bytes, capacity_bytes; /* accessible; reserved */
+    uint64_t present_bytes; /* nothing but speed hangs on it: memfs_touch_ahead */
     const struct image *images[MEMFS_MAX_MOUNTS];
     /* Where a listing has got to: nothing but speed hangs on it. */
     uint32_t hint_directory, hint_entry;
@@ -175,6 +176,8 @@ enum status memfs_resize(struct memfs *fs, uint64_t used_bytes, struct error *er
 /* After pages were put in place: whether they are of a file system with these mounts. */
 enum status memfs_adopt(struct memfs *fs, const struct memfs_quota *mounts,
                         uint32_t mount_count, struct error *err) must_check;
+/* A block at used_bytes is about to be written: brings in some behind it, too. */
+void memfs_touch_ahead(struct memfs *fs);
 /* Makes at least this much accessible. false where there is no more. */
 bool memfs_grow(struct memfs *fs, uint64_t used_bytes);
 /* Counts bytes for a mount. ENOSPC over its limit, unless forced. */

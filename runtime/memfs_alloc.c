@@ -35,6 +35,7 @@ uint32_t memfs_block_take(struct memfs *fs) {
         return ref;
     }
     if (!memfs_grow(fs, h->used_bytes + MEMFS_BLOCK)) return 0;
+    memfs_touch_ahead(fs);
     ref = (uint32_t)(h->used_bytes / MEMFS_UNIT);
     h->used_bytes += MEMFS_BLOCK;
     return ref;
