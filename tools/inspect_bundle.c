@@ -3,7 +3,7 @@
  * object, whether this node can run it. All digests are checked, as import does, and nothing is
  * changed.
  */
-#include "tools/bundle_cli.h"
+#include "tools/bundle_parts.h"
 
 #include <fcntl.h>
 #include <time.h>
@@ -124,6 +124,7 @@ static enum status show(const char *path, struct bundle *bundle, bool json, stru
     struct bundle_report report;
     struct error problem = {0};
     enum status status = bundle_import(NULL, bundle, &options, &report, &problem);
+    if (status == ST_OK) status = bundle_check_app(bundle_statement_of(bundle), &problem);
     if (json) {
         json_t *value = describe(bundle, notes);
         if (value) {

@@ -135,7 +135,9 @@ def an_app_directory():
             ("secret", app(secrets={"S": "/etc/shadow"}), "a file of this node: /etc/shadow"),
             ("climb", app(secrets={"S": "x/../../shadow"}), "a file of this node"),
             ("nonsense", app(limits={"memory": "much"}), "the bundle's app")):
-        refused(resealed(f"app-{name}", change, source=path), words)
+        bad = resealed(f"app-{name}", change, source=path)
+        refused(bad, words)
+        check(not json.loads(run("inspect", "--json", bad).out)["sound"], "inspect says so too")
 
 
 class Server:
@@ -294,6 +296,18 @@ def interrupted():
     expect(run("run", "show:1", "/usr/lib/a.txt", cache="killed", tool=without_compiler()), 0,
            out="[show][/usr/lib/a.txt]\nfrom the image\n")
     check(contents("killed") == contents("whole"), "and leaves what one import leaves")
+
+
+@test
+def a_cache_that_is_full():
+    """What comes in is not collected before its name is there, however small the cache."""
+    path = bundle("stop", "--target", "v2,v3", "--image", f"/usr={tree()}")
+    expect(run("run", "-O", "0", show(), cache="small"), 0, out="[show.wasm]\n")
+    before = contents("small")
+    expect(run("import", path, cache="small", HUTCH_CACHE_MAX_SIZE="4K"), 0)
+    check(not set(before) & set(contents("small")), "what nobody needs made room")
+    expect(run("run", "show:1", "/usr/lib/a.txt", cache="small", tool=without_compiler(),
+               HUTCH_CACHE_MAX_SIZE="4K"), 0, out="[show][/usr/lib/a.txt]\nfrom the image\n")
 
 
 @test
