@@ -216,6 +216,7 @@ const char *answer_head_read(char *bytes, size_t size, bool http, struct answer_
     }
     if (wrong) return wrong;
     struct http_response *r = &h->response;
+    if (http && !r->status) return "no HTTP/1.1 status line";
     if (h->chunked && r->content_length >= 0) return "Content-Length with chunked";
     drop_hop(&r->fields);
     if (!http) {
