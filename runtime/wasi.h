@@ -28,10 +28,10 @@
 
 #include "runtime/runtime.h"
 
-struct memfs;
-
 #include <poll.h>
 #include <sys/uio.h>
+
+struct memfs;
 
 enum wasi_errno {
     WASI_OK = 0,
