@@ -204,6 +204,21 @@ def ours_reads_stock_images():
               f"{name} cannot be read", done)
 
 
+@test
+def hard_links_of_stock_images():
+    """One file with two names, written through one of them, also where the other is open."""
+    tree = WORK / "hard"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "a").write_text("before")
+    os.link(tree / "a", tree / "sub" / "b")
+    image = WORK / "hard.erofs"
+    must("mkfs.erofs", image, tree)
+    done = hutch_run("--image", f"{image}::/t:rw", guest(), "pair", "/t/a", "/t/sub/b", "changed")
+    check(done.stdout == "changed 2 2 1 1\n", "in a layer", done)
+    done = hutch_run("--dir", f"{tree}::/t", guest(), "pair", "/t/a", "/t/sub/b", "changed")
+    check(done.stdout == "changed 2 2 1 1\n", "and so it is on the host", done)
+
+
 # ---- making ----------------------------------------------------------------------------------
 
 @test

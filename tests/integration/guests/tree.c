@@ -5,6 +5,7 @@
  *     tree quiet FILE...     writes "begin", opens and reads every file, writes "end"
  *     tree hold FILE         reads a file, writes "held", waits for the end of its input
  *     tree write FILE TEXT   and read FILE: one line
+ *     tree pair A B TEXT     opens B, writes A, reads B, unlinks A: one line, with B's links
  *     tree change DIR        a bit of everything, for a writable directory
  */
 #include <dirent.h>
@@ -106,6 +107,17 @@ int main(int argc, char **argv) {
             perror(argv[2]);
             return 1;
         }
+    } else if (!strcmp(argv[1], "pair")) {
+        struct stat before, written, after;
+        FILE *a, *b = fopen(argv[3], "r");
+        if (!b || fstat(fileno(b), &before) || !(a = fopen(argv[2], "w")) ||
+            fputs(argv[4], a) < 0 || fclose(a) || !fgets(bytes, sizeof bytes, b) ||
+            stat(argv[3], &written) || unlink(argv[2]) || fstat(fileno(b), &after)) {
+            perror("pair");
+            return 1;
+        }
+        printf("%s %d %d %d %d\n", bytes, (int)before.st_nlink, (int)written.st_nlink,
+               (int)after.st_nlink, before.st_ino == after.st_ino && before.st_ino == written.st_ino);
     } else if (!strcmp(argv[1], "change")) {
         change(argv[2]);
     }
