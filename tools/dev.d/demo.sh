@@ -83,6 +83,94 @@ demo_guest() {
     printf '%s' "$line"
 }
 
+# demo_app DIR: the demo's Flask application with its app.yaml, on the guests that are there.
+demo_app() {
+    local line python= python_image= site_image= place=$1
+    while read -r line; do
+        # shellcheck disable=SC2086 # NAME PATH --image FILE::PATH..., words without quoting
+        set -- $line
+        case $1 in
+        cpython) python=$2 python_image=${4%%::*} ;;
+        flask) site_image=${4%%::*} ;;
+        esac
+    done < <(command_guests)
+    [ -n "$python" ] && [ -n "$site_image" ] || return 1
+    rm -rf "$place"
+    mkdir -p "$place/code"
+    cp "$root/tools/dev.d/demo/flask/app.py" "$place/code"
+    cat >"$place/app.yaml" <<YAML
+name: guestbook
+module: $python
+interface: fastcgi
+args: [-m, hutch_wsgi, "app:app"]
+env: {PYTHONPATH: "/hutch:/code:/site"}
+mounts:
+  /usr: $python_image
+  /site: $site_image
+  /code: code
+  /hutch: $root/adapters/python
+routes: [/guestbook]
+limits: {memory: 128M, instances: 4}
+reuse: keep
+instaboot: {requests: [{path: /}]}
+YAML
+}
+
+demo_wait_ready() { # LOG PID
+    local i
+    for ((i = 0; i < 1200; i++)); do
+        ! grep -q ': ready$' "$1" || return 0
+        kill -0 "$2" 2>/dev/null || return 1
+        sleep 0.1
+    done
+    return 1
+}
+
+# CPython and a Flask application: bundled and signed in one place, imported and served in another.
+demo_serve() {
+    local place=$build/demo/serve pid port
+    if ! command_guests build python flask || ! demo_app "$build/demo/guestbook"; then
+        say "CPython and Flask cannot be built from Debian's packages here: nothing is served."
+        return 0
+    fi
+    rm -rf "$place"
+    mkdir -p "$place"
+    demo_run "$hutch" app check "$build/demo/guestbook"
+    demo_run "$hutch" key generate -o "$place/ci"
+    # -O fast: seconds instead of minutes for CPython. A release has time for the default.
+    export HUTCH_CACHE_DIR=$build/demo/cache-ci
+    demo_run "$hutch" bundle -O fast --sign "$place/ci.key" -o "$place/guestbook.tar" "$build/demo/guestbook"
+    printf '  %s s\n' "$(demo_seconds "$demo_took")"
+    export HUTCH_CACHE_DIR=$place/cache-node HUTCH_TRUST_DIR=$place/trust
+    demo_run "$hutch" key trust "$place/ci.pub"
+    demo_run "$hutch" import "$place/guestbook.tar"
+    printf '  %s s\n' "$(demo_seconds "$demo_took")"
+    cat >"$place/fresh.yaml" <<YAML
+name: fresh
+module: guestbook:latest
+interface: fastcgi
+routes: [/fresh]
+limits: {memory: 128M}
+reuse: fresh
+YAML
+    printf '\n$ %s serve guestbook:latest fresh.yaml\n' "${hutch//$root\//}"
+    "$hutch" serve -O fast --listen 127.0.0.1:0 --admin "unix:$place/admin.sock" --state-dir "$place/state" \
+        --access-log off guestbook:latest "$place/fresh.yaml" >"$place/log" 2>&1 &
+    pid=$!
+    # shellcheck disable=SC2064 # the value of now
+    trap "kill $pid 2>/dev/null" EXIT
+    if ! demo_wait_ready "$place/log" "$pid"; then
+        cat "$place/log" >&2
+        die "the server does not come up"
+    fi
+    port=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\) (HTTP)$/\1/p' "$place/log")
+    "$root/tools/dev.d/demo/serve.py" "$hutch" "$port" "unix:$place/admin.sock" "$place/state" ||
+        { cat "$place/log" >&2; die "the server's answer is not what it should be"; }
+    kill "$pid"
+    wait "$pid" || true
+    trap - EXIT
+}
+
 command_demo() {
     local line demo_took
     build_all
@@ -98,5 +186,6 @@ command_demo() {
         say "There is no CPython: a C program takes its place."
         demo_words
     fi
+    demo_serve
     printf '\nTry: %s inspect %s\n' "${hutch#"$PWD"/}" "${build#"$PWD"/}/demo/*.hutch"
 }
