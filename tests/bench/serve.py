@@ -110,6 +110,8 @@ class Process:
 
 
 class Hutch(Process):
+    optimize = "2"
+
     def __init__(self, name, app):
         directory = WORK / name
         directory.mkdir(exist_ok=True)
@@ -120,7 +122,14 @@ class Hutch(Process):
         super().__init__([benchlib.HUTCH, "serve", "--listen", f"127.0.0.1:{port}",
                           "--admin", f"127.0.0.1:{self.admin}", "--state-dir", directory,
                           "--access-log", "off", "--log", directory / "log", "--spares", INSTANCES,
-                          directory / "app.yaml"], port)
+                          "-O", self.optimize, directory / "app.yaml"], port)
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def wait_ready(self):
         end = time.monotonic() + 1200  # the first time, modules are compiled
         while time.monotonic() < end:
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -129,7 +138,7 @@ class Hutch(Process):
             if self.process.poll() is not None:
                 break
             time.sleep(0.05)
-        raise BenchError((WORK / f"{port}.log").read_text())
+        raise BenchError((WORK / f"{self.port}.log").read_text())
 
     def ask(self, path):
         c = http.client.HTTPConnection("127.0.0.1", self.admin, timeout=5)
@@ -392,8 +401,11 @@ def main() -> int:
     parser.add_argument("--reuse", action="append", choices=("fresh", "reset", "keep"))
     parser.add_argument("--seconds", type=int, default=5, help="of load for each figure (5)")
     parser.add_argument("--cold", type=int, default=50, help="cold starts for each app (50)")
+    parser.add_argument("-O", dest="optimize", default="2", help="level for the modules (2)")
     options = parser.parse_args()
+    Hutch.optimize = options.optimize
     report = benchlib.Report("serve", {
+        "options": f"-O {options.optimize} --seconds {options.seconds}",
         "wrk": benchlib.first_line("wrk", "-v"), "nginx": benchlib.first_line("nginx", "-V"),
         "gunicorn": benchlib.first_line("/usr/bin/gunicorn", "--version"),
         "php": benchlib.first_line("php", "-v")})
