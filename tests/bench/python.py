@@ -176,9 +176,18 @@ def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[
     lines = []
     for program in options.only or names():
         benchlib.progress(program)
-        samples = Case(program, hutches).measure(options.rounds)
+        try:
+            samples = Case(program, hutches).measure(options.rounds)
+        except BenchError as e:
+            # The others are worth having even so.
+            benchlib.progress("")
+            print(f"bench python: {e}", file=sys.stderr)
+            report.extra.setdefault("failed", []).append(program)
+            continue
         for system, speed in record(report, program, samples, lines).items():
             speeds[system][program] = speed
+    if not all(speeds.values()):
+        raise BenchError("no program ran")
     means = {system: benchlib.geometric_mean(of.values()) for system, of in speeds.items()}
     for system, mean in means.items():
         report.add("geometric mean", system, "speed", mean, "ratio", len(speeds[system]))
@@ -269,6 +278,8 @@ def main() -> int:
         print(f"\nbench python: {e}", file=sys.stderr)
         return 1
     report.finish(plot(speeds))
+    if "failed" in report.extra:
+        return 1
     mean = benchlib.geometric_mean(speeds["hutch"].values())
     if options.check and mean < options.check:
         print(f"bench python: {mean:.3f} is below {options.check}", file=sys.stderr)

@@ -92,7 +92,14 @@ def compare(native: bytes, guest: bytes) -> None:
 class Guests:
     """What `tools/dev guests` lists; a module is compiled once."""
 
-    def __init__(self, work: pathlib.Path) -> None:
+    def __init__(self, work: pathlib.Path, build: bool) -> None:
+        self.reason = "see tools/dev guests"
+        if build:
+            built = subprocess.run([str(ROOT / "tools" / "dev"), "guests", "build"],
+                                   stderr=subprocess.PIPE, text=True)
+            sys.stderr.write(built.stderr)
+            if built.returncode != 0 and built.stderr.strip():
+                self.reason = f"tools/dev guests build: {built.stderr.strip().splitlines()[-1]}"
         listed = subprocess.run([str(ROOT / "tools" / "dev"), "guests"], stdout=subprocess.PIPE,
                                 text=True)
         self.lines = {words[0]: words[1:] for words in map(str.split, listed.stdout.splitlines())}
@@ -101,7 +108,7 @@ class Guests:
 
     def line(self, name: str) -> tuple[str, list[str]]:
         if name not in self.lines:
-            raise Failure(f"there is no {name}: see tools/dev guests")
+            raise Failure(f"there is no {name}: {self.reason}")
         return self.lines[name][0], self.lines[name][1:]
 
     def compiled(self, name: str) -> pathlib.Path:
@@ -200,13 +207,10 @@ def main() -> int:
     if unknown:
         print(f"no case {unknown[0]}; there are {', '.join(known)}", file=sys.stderr)
         return 2
-    if set(wanted) & set(BUILT):
-        # What fails here shows as guests that are not there.
-        subprocess.run([str(ROOT / "tools" / "dev"), "guests", "build"])
     passed = failed = 0
     work = pathlib.Path(tempfile.mkdtemp(prefix="hutch-guests-"))
     try:
-        guests = Guests(work)
+        guests = Guests(work, build=bool(set(wanted) & set(BUILT)))
         for name in wanted:
             try:
                 result = check_sockets(guests) if name == SOCKETS else check(name, guests)

@@ -16,4 +16,5 @@ def work():
         del sys.modules[name]
     importlib.invalidate_caches()
     modules = [importlib.import_module(name) for name in NAMES]
-    return [(m.__name__, m.__doc__) for m in modules]
+    # No more than names: revisions of one release differ in the rest.
+    return [m.__name__ for m in modules]
