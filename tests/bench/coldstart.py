@@ -215,18 +215,12 @@ class Server:
                 [HUTCH, "serve", "--listen", f"unix:{self.path}", "--access-log", "off",
                  "--state-dir", self.directory / "state", "--spares", "4",
                  self.directory / "app.yaml"], env=env, stdout=log, stderr=log)
-        end = time.monotonic() + 600
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
-                s.connect(self.path)
-                break
-            if self.process.poll() is not None:
-                break
+        end = time.monotonic() + 1200  # the first time, the module is compiled
+        while "ready" not in (text := self.log.read_text()):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise BenchError(f"hutch serve does not come up: {text[-800:]}")
             time.sleep(0.05)
-        else:
-            raise BenchError("hutch serve does not listen")
-        text = self.log.read_text()
-        if self.process.poll() is not None or "no snapshot" in text:
+        if "no snapshot" in text:
             raise BenchError(f"hutch serve: {text[-800:]}")
 
     def sample(self):
