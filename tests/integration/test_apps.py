@@ -319,6 +319,31 @@ def python_asgi():
 
 
 @test
+def python_snapshots():
+    """Instances that start from one snapshot: the state is the same, random numbers never are."""
+    warm = {"requests": [{"path": "/count"}, {"path": "/random"}]}
+    wsgi = python_app(["-m", "hutch_wsgi", "wsgi_all"], {"/app": APPS}, instaboot=warm)
+    asgi = python_app(["-m", "hutch_asgi", "asgi_all"], {"/app": APPS}, instaboot={"requests": [{"path": "/count"}]})
+    apps = {"fresh": {**wsgi, "reuse": "fresh"}, "reset": {**wsgi, "reuse": "reset"}, "keep": {**wsgi, "reuse": "keep"},
+            "loop": {**asgi, "reuse": "reset"}}
+    with Server(apps) as server:
+        for name in ("fresh", "reset"):
+            counts = {server.get(f"/{name}/count").text for _ in range(4)}
+            check(len(counts) == 1 and int(next(iter(counts), "0")) >= 2, f"{name}: the snapshot's state each time",
+                  (counts, server.text()[-1500:]))
+            numbers = [server.get(f"/{name}/random").text.split() for _ in range(8)]
+            check(all(len(set(column)) == 8 for column in zip(*numbers)), f"{name}: no number twice", numbers)
+        counts = [int(server.get("/keep/count").text) for _ in range(3)]
+        check(counts == [counts[0] + i for i in range(3)] and counts[0] >= 2, "keep goes on from the snapshot", counts)
+        both = {server.get("/keep/random").text for _ in range(3)} | {server.get("/fresh/random").text for _ in range(3)}
+        check(len(both) == 6, "keep and fresh", both)
+        counts = {server.get("/loop/count").text for _ in range(4)}
+        check(counts == {"2\n"}, "asgi: the snapshot's state each time", (counts, server.text()[-1500:]))
+        check(server.get("/loop/gather").text == "45 True\n", "asgi: timers after a resume")
+        check(server.get("/loop/environ").text.startswith("True GET "), "asgi: the lifespan's startup is in it")
+
+
+@test
 def flask():
     path, images = guest("flask")
     app = python_app(["-m", "hutch_wsgi", "app:app"], {"/app": EXAMPLES / "flask"},

@@ -145,17 +145,22 @@ demo_serve() {
     demo_run "$hutch" key trust "$place/ci.pub"
     demo_run "$hutch" import "$place/guestbook.tar"
     printf '  %s s\n' "$(demo_seconds "$demo_took")"
-    cat >"$place/fresh.yaml" <<YAML
-name: fresh
+    # The same program with a new process for each request: to see what a start takes.
+    local kind
+    for kind in cold snapshot; do
+        cat >"$place/$kind.yaml" <<YAML
+name: $kind
 module: guestbook:latest
 interface: fastcgi
-routes: [/fresh]
+routes: [/$kind]
 limits: {memory: 128M}
 reuse: fresh
+instaboot: $([ $kind = snapshot ] && printf '{requests: [{path: /}]}' || printf false)
 YAML
-    printf '\n$ %s serve guestbook:latest fresh.yaml\n' "${hutch//$root\//}"
+    done
+    printf '\n$ %s serve guestbook:latest cold.yaml snapshot.yaml\n' "${hutch//$root\//}"
     "$hutch" serve -O fast --listen 127.0.0.1:0 --admin "unix:$place/admin.sock" --state-dir "$place/state" \
-        --access-log off guestbook:latest "$place/fresh.yaml" >"$place/log" 2>&1 &
+        --access-log off guestbook:latest "$place/cold.yaml" "$place/snapshot.yaml" >"$place/log" 2>&1 &
     pid=$!
     # shellcheck disable=SC2064 # the value of now
     trap "kill $pid 2>/dev/null" EXIT
