@@ -343,7 +343,7 @@ enum wasi_errno wasi_files_set_times(const struct wasi_descriptor *d,
                                      const struct timespec times[2]);
 /* Fills in what the descriptor stands for. */
 enum wasi_errno wasi_files_open(const struct wasi_descriptor *d, const char *path,
-                                uint32_t oflags, bool follow, bool writes, uint32_t fdflags,
+                                uint32_t oflags, bool follow, bool writes,
                                 struct wasi_descriptor *ret_opened);
 enum wasi_errno wasi_files_path_filestat(const struct wasi_descriptor *d, const char *path,
                                          bool follow, uint8_t *to, enum wasi_abi abi);

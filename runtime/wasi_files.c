@@ -17,14 +17,6 @@ static struct memfs_node node_of(const struct wasi_descriptor *d) {
                                .inode = inode_of(d)};
 }
 
-/* What the host would answer: O_SYNC is O_DSYNC and more, and there is no other O_RSYNC. */
-static uint16_t flags_as_on_host(uint32_t fdflags) {
-    if (fdflags & (WASI_FDFLAG_SYNC | WASI_FDFLAG_RSYNC))
-        fdflags =
-            (fdflags | WASI_FDFLAG_SYNC) & ~(uint32_t)(WASI_FDFLAG_DSYNC | WASI_FDFLAG_RSYNC);
-    return (uint16_t)fdflags;
-}
-
 /* ---- open files -------------------------------------------------------------------------- */
 
 void wasi_files_close(const struct wasi_descriptor *d) { memfs_close(d->files, inode_of(d)); }
@@ -89,7 +81,7 @@ enum wasi_errno wasi_files_set_times(const struct wasi_descriptor *d,
 /* ---- paths ------------------------------------------------------------------------------- */
 
 enum wasi_errno wasi_files_open(const struct wasi_descriptor *d, const char *path,
-                                uint32_t oflags, bool follow, bool writes, uint32_t fdflags,
+                                uint32_t oflags, bool follow, bool writes,
                                 struct wasi_descriptor *ret_opened) {
     struct memfs_open how = {.oflags = oflags, .follow = follow, .writes = writes};
     uint32_t inode;
@@ -99,8 +91,6 @@ enum wasi_errno wasi_files_open(const struct wasi_descriptor *d, const char *pat
     ret_opened->node = inode;
     ret_opened->position = 0;
     ret_opened->filetype = memfs_filetype((enum image_type)memfs_inode(d->files, inode)->type);
-    ret_opened->flags =
-        ret_opened->filetype == WASI_FILETYPE_DIRECTORY ? 0 : flags_as_on_host(fdflags);
     return WASI_OK;
 }
 

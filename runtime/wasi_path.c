@@ -76,8 +76,23 @@ static enum wasi_errno open_read_only(int dir_fd, const char *path, int flags, i
         if (e == WASI_OK) e = WASI_EEXIST;
     } else {
         e = wasi_open_beneath(dir_fd, path, flags & ~O_CREAT, 0, ret_fd);
+        struct stat st;
+        if (e == WASI_OK && (flags & O_CREAT) && fstat(*ret_fd, &st) == 0 &&
+            S_ISDIR(st.st_mode)) {
+            close(*ret_fd);
+            *ret_fd = -1;
+            e = WASI_EISDIR;
+        }
     }
     return e == WASI_ENOENT && (flags & O_CREAT) ? WASI_EROFS : e;
+}
+
+/* fdflags as the host would answer them: O_SYNC is O_DSYNC and more, and there is no other
+ * O_RSYNC. */
+static uint16_t flags_kept(uint32_t fdflags) {
+    const uint32_t sync = WASI_FDFLAG_SYNC | WASI_FDFLAG_RSYNC;
+    if (fdflags & sync) fdflags = (fdflags & ~(sync | WASI_FDFLAG_DSYNC)) | WASI_FDFLAG_SYNC;
+    return (uint16_t)fdflags;
 }
 
 /* In an image or in memory: fills in what the descriptor stands for. */
@@ -86,10 +101,11 @@ static enum wasi_errno open_here(const struct wasi_descriptor *d, const char *na
                                  uint32_t fdflags, struct wasi_descriptor *ret_opened) {
     bool follow = dirflags & WASI_LOOKUP_SYMLINK_FOLLOW;
     bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-    if (d->files) return wasi_files_open(d, name, oflags, follow, writes, fdflags, ret_opened);
-    enum wasi_errno e = wasi_image_open(d, name, oflags, follow, writes, ret_opened);
+    enum wasi_errno e = d->files ? wasi_files_open(d, name, oflags, follow, writes, ret_opened)
+                                 : wasi_image_open(d, name, oflags, follow, writes, ret_opened);
     if (e != WASI_OK) return e;
-    if (ret_opened->filetype != WASI_FILETYPE_DIRECTORY) ret_opened->flags = (uint16_t)fdflags;
+    if (ret_opened->filetype != WASI_FILETYPE_DIRECTORY)
+        ret_opened->flags = flags_kept(fdflags);
     return WASI_OK;
 }
 
