@@ -5,8 +5,8 @@ enum {
     BOARD = 10
 };
 
-/* Volatile, or all runs would be one. */
-static volatile uint32_t taken;
+/* Always 0, which no compiler can know: or all runs would be one. */
+static uint32_t taken;
 
 static void kernel_prepare(void) {}
 
@@ -21,4 +21,8 @@ static uint32_t place(uint32_t columns, uint32_t left, uint32_t right) {
     return found;
 }
 
-static uint64_t kernel_run(void) { return place(taken, 0, 0); }
+static uint64_t kernel_run(void) {
+    uint32_t found = place(taken, 0, 0);
+    taken = found >> 31;
+    return found;
+}
