@@ -122,9 +122,10 @@ struct cache_entry {
 #define CACHE_MIN_FREE_DEFAULT (UINT64_C(1) << 30)
 
 struct cache_options {
-    const char *path; /* NULL: $HUTCH_CACHE_DIR, $XDG_CACHE_HOME/hutch, ~/.cache/hutch */
-    bool node;        /* path NULL: /var/lib/hutch instead */
-    bool read_only;   /* nothing is made or changed; ST_NOT_FOUND where there is no cache */
+    /* NULL: $HUTCH_CACHE_DIR, /var/lib/hutch for a service whose state that is, else
+     * $XDG_CACHE_HOME/hutch, ~/.cache/hutch */
+    const char *path;
+    bool read_only; /* nothing is made or changed; ST_NOT_FOUND where there is no cache */
     /* A put that takes the store over max_bytes, or the file system under min_free_bytes, is
      * followed by a gc. 0: $HUTCH_CACHE_MAX_SIZE or the default; UINT64_MAX: no limit. */
     uint64_t max_bytes;

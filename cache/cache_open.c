@@ -53,13 +53,13 @@ struct cache_key cache_key_of(const struct digest *module, const struct digest *
 enum status cache_default_path(const struct cache_options *o, char *ret_path, size_t size,
                                struct error *err) {
     const char *own = getenv("HUTCH_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
+    const char *home = getenv("HOME"), *state = getenv("STATE_DIRECTORY");
     int n;
     if (o->path)
         n = snprintf(ret_path, size, "%s", o->path);
     else if (own && *own)
         n = snprintf(ret_path, size, "%s", own);
-    else if (o->node)
+    else if (state && strcmp(state, NODE_DIRECTORY) == 0) /* StateDirectory=, systemd.exec(5) */
         n = snprintf(ret_path, size, "%s", NODE_DIRECTORY);
     else if (xdg && *xdg == '/') /* the XDG specification has relative ones ignored */
         n = snprintf(ret_path, size, "%s/hutch", xdg);

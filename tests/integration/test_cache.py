@@ -266,6 +266,27 @@ def listing():
     check(all(n.endswith("_total") == (t == "counter") for n, t in names), "types", names)
 
 
+@test
+def places():
+    """HUTCH_CACHE_DIR, then the state of a service, then XDG_CACHE_HOME, then HOME."""
+    def place(**variables):
+        done = subprocess.run([HUTCH, "cache", "show", "nothing"], cwd=WORK, capture_output=True, text=True,
+                              env={"PATH": os.environ["PATH"], **variables})
+        found = re.search(r"there is no cache at (.*)", done.stderr)
+        return found[1] if found else done.stderr
+
+    home, xdg, own = str(WORK / "at"), str(WORK / "xdg"), str(WORK / "own")
+    check(place(HOME=home) == home + "/.cache/hutch", "HOME")
+    check(place(HOME=home, XDG_CACHE_HOME=xdg) == xdg + "/hutch", "XDG_CACHE_HOME")
+    check(place(HOME=home, XDG_CACHE_HOME="xdg") == home + "/.cache/hutch", "a relative one")
+    check(place(HOME=home, STATE_DIRECTORY="/var/lib/runner") == home + "/.cache/hutch", "another service")
+    service = {"HOME": home, "XDG_CACHE_HOME": xdg, "STATE_DIRECTORY": "/var/lib/hutch"}
+    if not pathlib.Path("/var/lib/hutch").exists():
+        check(place(**service) == "/var/lib/hutch", "a service")
+    check(place(**service, HUTCH_CACHE_DIR=own) == own, "HUTCH_CACHE_DIR")
+    check("neither HUTCH_CACHE_DIR nor HOME" in place(), "nothing")
+
+
 # ---- limits ----------------------------------------------------------------------------------
 
 @test
