@@ -252,6 +252,42 @@ static void test_many(void) {
     fixture_destroy(&f);
 }
 
+/* Names that are left so that none of their blocks can go: the region is full before the limit
+ * is, and that is ENOSPC too. */
+static void test_holes(void) {
+    struct fixture f;
+    char name[16];
+    uint32_t fd = 0;
+    enum wasi_errno e;
+    const uint64_t limit = 16 << 20;
+    fixture_with(&f, in_memory(limit, 0));
+    uint64_t empty = used_bytes(&f);
+    EXPECT_ERRNO(do_open(&f, ROOT, "file", 0, WASI_OFLAG_CREAT, ALL, &fd), WASI_OK);
+    int count = 0;
+    for (e = WASI_OK; e == WASI_OK; count += e == WASI_OK) {
+        snprintf(name, sizeof name, "%d", count);
+        e = do_link(&f, "file", name);
+    }
+    EXPECT(e == WASI_ENOSPC && count > 200000);
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "%d", i);
+        if (i % 63) CHECK(do_unlink(&f, name) == WASI_OK);
+    }
+    (void)fill_up(&f, fd, &e);
+    EXPECT(e == WASI_ENOSPC && used_bytes(&f) < limit / 2 && adds_up(f.w));
+    EXPECT(wasi_files_region(f.w).used_bytes <= f.w->files->capacity_bytes);
+    EXPECT_ERRNO(do_mkdir(&f, "directory"), WASI_OK); /* there is room among the small ones */
+    EXPECT_ERRNO(do_rmdir(&f, "directory"), WASI_OK);
+    for (int i = 0; i < count; i += 63) {
+        snprintf(name, sizeof name, "%d", i);
+        CHECK(do_unlink(&f, name) == WASI_OK);
+    }
+    EXPECT_ERRNO(do_unlink(&f, "file"), WASI_OK);
+    EXPECT_ERRNO(wasi_fd_close(f.w, f.m, fd), WASI_OK);
+    EXPECT(used_bytes(&f) == empty && adds_up(f.w));
+    fixture_destroy(&f);
+}
+
 /* ---- saved and restored ------------------------------------------------------------------ */
 
 /* The pages of the region and the record. */
@@ -470,6 +506,7 @@ int main(int argc, char **argv) {
     }
     test_limits();
     test_many();
+    test_holes();
     test_saved();
     test_unsaved();
     test_damaged();
