@@ -110,7 +110,6 @@ struct front {
     struct event *control, *broker; /* links: supervisor, broker */
     int control_fd, broker_fd;
     uint64_t drain_until_ns;
-    bool failed; /* to start: front_run reports err */
     struct evhttp *admin;
     struct exchange *exchanges; /* all in flight */
     struct exchange *ended;     /* to be freed by reaper */

@@ -241,6 +241,26 @@ def private_volumes():
                   f"{i}: a directory in memory", sizes, s.lines("log")[-1:])
 
 
+def code_of(pid):
+    """What a tenant's executable pages are mapped from: {inode}."""
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {tuple(x.split()[3:5]) for x in maps
+            if " r-xs " in x and x.startswith(("1000", "0100", "100"))}
+
+
+@test
+def sharing_of_code():
+    private = hosted("http").replace("host: http", "host: private") + "share: none\n"
+    with serve(one=hosted("http").replace("host: http", "host: one"),
+               two=hosted("http").replace("host: http", "host: two"), private=private) as s:
+        for name in ("one", "two", "private"):
+            check(ask(s, name, "/x")[0] == 200, f"{name} answers")
+        tenants = json.loads(s.get("/status", port=s.admin)[2])["tenant_list"]
+        code = {t["app"]: code_of(t["pid"]) for t in tenants if t.get("app")}
+        check(code["one"] and code["one"] == code["two"], "one copy for two apps", code)
+        check(code["private"] and code["private"] != code["one"], "share: none has its own", code)
+
+
 @test
 def scripts_and_files():
     site = WORK / "site"
