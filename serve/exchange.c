@@ -119,7 +119,12 @@ void exchange_fail(struct exchange *x, int status, enum trouble trouble, const c
         }
         x->client.ops = NULL;
     }
-    if (x->pool && !x->outcome_known) pool_cancel(x->pool);
+    if (x->pool && !x->outcome_known) {
+        if (trouble == TROUBLE_RESPONSE)
+            pool_break(x->pool, POOL_LIMIT_OUTPUT); /* the log then has its backtrace */
+        else
+            pool_cancel(x->pool);
+    }
     if (!x->submitted) x->outcome_known = true;
     exchange_settle(x);
 }

@@ -5,7 +5,7 @@
 
 Apps: hello in C on the raw HTTP interface (natively: the same source on a listening socket), Flask
 on CPython (gunicorn with as many sync workers as there may be tenants), a PHP page by CGI (php-fpm
-behind nginx). For each reuse policy: the time of a request that finds no tenant, and p50, p99 and
+behind nginx). Instances start from a snapshot, but for "start" and CGI. For each reuse policy: the time of a request that finds no tenant, and p50, p99 and
 requests per second of wrk at 1, 16 and 64 connections. Rows go to build/bench/serve.json.
 
 One processor's worth of load generator runs on the same machine: compare the rows of one run with
@@ -205,14 +205,17 @@ def wasm(source, out):
 
 
 def app_text(name, module, interface, reuse, more=""):
+    """reuse "start" is "fresh" without a snapshot."""
+    boot = interface != "cgi" and reuse != "start"
+    reuse = "fresh" if reuse == "start" else reuse
     return (f"name: {name}\nmodule: {module}\ninterface: {interface}\nreuse: {reuse}\n"
             f"limits: {{memory: 256M, cpu: 30s, wall: 60s, start: 60s, instances: {INSTANCES}, "
-            f"queue: 1000}}\n" + ("instaboot: true\n" if reuse == "reset" else "") + more)
+            f"queue: 1000}}\n" + ("instaboot: true\n" if boot else "") + more)
 
 
 class Hello:
     path = "/x"
-    policies = ("fresh", "reset", "keep")
+    policies = ("start", "fresh", "reset", "keep")
     native_name = "the same C, native"
 
     def __init__(self):
@@ -243,7 +246,7 @@ class Hello:
 
 class Flask:
     path = "/"
-    policies = ("fresh", "reset", "keep")
+    policies = ("start", "fresh", "reset", "keep")
     native_name = "gunicorn"
 
     def __init__(self):
@@ -386,6 +389,8 @@ def measure(name, report, options, rows):
                 for _ in range(INSTANCES):
                     request(server.port, app.path)
                 measure_cold(report, case, server, app.path, options.cold, rows)
+                if reuse == "start":
+                    continue  # each request costs a cold start
                 request(server.port, app.path)
                 measure_load(report, case, "hutch", server.port, app.path, options.seconds, rows)
         except BenchError as e:
@@ -398,7 +403,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/dev bench serve", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=APPS, metavar="APP", help=", ".join(APPS))
-    parser.add_argument("--reuse", action="append", choices=("fresh", "reset", "keep"))
+    parser.add_argument("--reuse", action="append", choices=("start", "fresh", "reset", "keep"))
     parser.add_argument("--seconds", type=int, default=5, help="of load for each figure (5)")
     parser.add_argument("--cold", type=int, default=50, help="cold starts for each app (50)")
     parser.add_argument("-O", dest="optimize", default="2", help="level for the modules (2)")

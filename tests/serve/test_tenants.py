@@ -145,6 +145,7 @@ def limits():
                .replace("host: http", "host: wall"),
                memory=hosted("cgi").replace("memory: 32M", "memory: 4M")
                .replace("host: cgi", "host: memory"),
+               big=hosted("cgi", limits=", response: 100K").replace("host: cgi", "host: big"),
                queue=hosted("http").replace("instances: 8", "instances: 1, queue: 2")
                .replace("host: http", "host: queue")) as s:
         began = time.monotonic()
@@ -161,6 +162,14 @@ def limits():
         got = ask(s, "memory", "/grow")
         check(got[0] in (200, 502), "memory: growing fails, or the request", got)
         check(ask(s, "memory", "/x")[0] == 200, "and the app goes on")
+        try:
+            got = ask(s, "big", "/echo", method="POST", body=bytes(1 << 20))
+            check(got[0] == 502, "an answer over the limit", got[0])
+        except (http.client.IncompleteRead, ConnectionError):
+            check(True, "an answer over the limit breaks off")
+        entry = wait_for(lambda: [x for x in s.lines("log") if x.get("limit") == "output"])
+        check(entry and entry[0]["app"] == "big" and "_start" in entry[0]["message"],
+              "its backtrace is in the log", s.lines("log")[-2:])
         with concurrent.futures.ThreadPoolExecutor(10) as pool:
             got = list(pool.map(lambda _: ask(s, "queue", "/sleep"), range(6)))
         codes = sorted(g[0] for g in got)
