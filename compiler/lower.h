@@ -10,8 +10,9 @@
  *   lower_variable.c   locals, globals, references, tables
  *   lower_numeric.c    integers, floats, conversions
  *   lower_simd.c       v128
- *   placement.c        where a field of the instance block and the base of a memory lie; the
- * only file that differs between pinned and relocatable placement trap_stub.c conditional traps
+ *   placement.c        where a field of the instance block and the base of a memory lie: the
+ *                      only file that differs between pinned and relocatable placement
+ *   trap_stub.c        conditional traps
  *   lower_profile.c    counters, and weights from a profile
  *   lower_known.c      library routines that are known by their bodies
  */
