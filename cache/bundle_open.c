@@ -17,6 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TAR_MAGIC_AT 257u /* POSIX.1-2017, pax: ustar header block */
+#define TAR_MAGIC_END 262u
+
 /* ---- the shape, and index.json ----------------------------------------------------------- */
 
 struct shape {
@@ -161,12 +164,23 @@ static enum status spool(struct bundle *b, struct error *err) {
     enum status status = bundle_temporary(&fd, err);
     if (status != ST_OK) return status;
     uint64_t size = 0;
+    uint8_t part[65536];
+    size_t kept = 0; /* of the first block, until there is enough to tell */
     for (;;) {
-        uint8_t part[65536];
-        ssize_t n = read(b->fd, part, sizeof part);
+        ssize_t n = read(b->fd, part + kept, sizeof part - kept);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_set_errno(err, ST_IO, "cannot read");
-        if (n == 0) break;
+        if (n == 0 && kept == 0) break;
+        n += (ssize_t)kept;
+        if (size == 0 && (size_t)n < TAR_MAGIC_END && (size_t)n != kept) {
+            kept = (size_t)n;
+            continue;
+        }
+        kept = 0;
+        /* An endless stream of something else does not fill the disk first. */
+        if (size == 0 &&
+            ((size_t)n < TAR_MAGIC_END || memcmp(part + TAR_MAGIC_AT, "ustar", 5) != 0))
+            return error_set(err, ST_DAMAGED, "not a tar file");
         size += (uint64_t)n;
         if (size > BUNDLE_MAX_BYTES_DEFAULT)
             return error_set(err, ST_LIMIT, "the bundle is larger than 16 GiB");

@@ -270,6 +270,9 @@ def tricks_in_the_tar():
         (WORK / f"{name}.tar").write_bytes(data)
         refused(WORK / f"{name}.tar", "")
     refused(WORK, "a directory")
+    refused("/dev/zero", "not a tar file")
+    refused("-", "not a tar file", stdin=b"")
+    refused("-", "not a tar file", stdin=b"x" * 300)
     refused(WORK / "no-such.tar", "No such file")
     # What other writers do, and what does no harm: another order, pax headers, "./" in front.
     orders = {"reversed": files[::-1], "dots": [("./" + n, d) for n, d in files]}
