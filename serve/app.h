@@ -121,7 +121,7 @@ struct app_mount {
     const char *path; /* in the guest: absolute, no "." or "..", no final '/' but of "/" */
 };
 
-/* A writable directory. */
+/* A writable directory; a private one with a mount's path is a layer over it. */
 struct app_volume {
     const char *name; /* of a persistent one, unique in the app; "" of a private one */
     const char *path; /* in the guest, as of a mount */

@@ -97,8 +97,11 @@ static enum status directories(struct reading *r, const struct tree_node *root) 
         if (strcmp(volume->path, "/") == 0)
             return app_refuse(r, at, "volumes[%u]: a volume cannot be all of /", i);
         for (uint32_t j = 0; j < app->mount_count; j++)
-            if (strcmp(volume->path, app->mounts[j].path) == 0)
-                return app_refuse(r, at, "volumes[%u]: %.80s is also a mount", i, volume->path);
+            if (!is_private && strcmp(volume->path, app->mounts[j].path) == 0)
+                return app_refuse(r, at,
+                                  "volumes[%u]: %.80s is also a mount; a private volume would "
+                                  "be a writable layer over it",
+                                  i, volume->path);
         for (uint32_t j = 0; j < i; j++) {
             if (strcmp(volume->path, volumes[j].path) == 0)
                 return app_refuse(r, at, "volumes[%u]: %.80s is given twice", i, volume->path);

@@ -58,6 +58,8 @@ enum status site_files_open(const struct serve_kit *kit, struct site_files **ret
         calloc(1, sizeof *files + kit->dir_count * sizeof files->mounts[0]);
     if (!files) return error_set(err, ST_NO_MEMORY, "out of memory");
     for (uint32_t i = 0; i < kit->dir_count; i++) {
+        /* What an instance has written over a mount is its own: the front sends what was
+         * deployed. */
         if (!kit->dirs[i].image) continue;
         struct mounted *mounted = &files->mounts[files->count];
         mounted->guest = kit->dirs[i].guest;

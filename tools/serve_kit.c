@@ -153,8 +153,17 @@ static enum status add_volume(struct serve_kit *kit, const struct app_volume *vo
             "volumes: %s: persistent volumes are not served yet; kind: private lies "
             "in memory",
             volume->path);
-    kit->dirs[kit->dir_count++] = (struct tenant_dir){
-        .fd = -1, .guest = volume->path, .memory = true, .size_bytes = volume->size_bytes};
+    struct tenant_dir *dir = NULL; /* a mount that it lies over */
+    for (uint32_t i = 0; i < kit->dir_count; i++)
+        if (kit->dirs[i].image && strcmp(kit->dirs[i].guest, volume->path) == 0)
+            dir = &kit->dirs[i];
+    if (!dir) {
+        dir = &kit->dirs[kit->dir_count++];
+        *dir = (struct tenant_dir){.fd = -1, .guest = volume->path};
+    }
+    dir->read_only = false;
+    dir->memory = true;
+    dir->size_bytes = volume->size_bytes;
     return ST_OK;
 }
 

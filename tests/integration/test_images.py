@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -361,9 +362,53 @@ def a_layer_is_private():
     check((copy / "made" / "hard").read_text() == "4\n", "the same guest on the host")
 
 
+@test
+def a_layer_in_an_app():
+    """A private volume with the path of a mount: each instance has the files as they were."""
+    source = WORK / "cgi.c"
+    source.write_text(r"""
+        #include <stdio.h>
+        int main(void) {
+            char before[32] = "?", after[32] = "?";
+            FILE *f = fopen("/app/count", "r+");
+            if (f && fgets(before, sizeof before, f) && !fseek(f, 0, SEEK_SET) && fputs("after", f) >= 0) {
+                fclose(f);
+                f = fopen("/app/count", "r");
+                if (!f || !fgets(after, sizeof after, f)) return 1;
+            }
+            printf("Content-Type: text/plain\r\n\r\n%s %s\n", before, after);
+            return 0;
+        }""")
+    must("clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O1", source, "-o", WORK / "cgi.wasm")
+    files, apps, at = WORK / "app", WORK / "apps", WORK / "serve.sock"
+    files.mkdir()
+    apps.mkdir()
+    (files / "count").write_text("start")
+    (apps / "a.yaml").write_text(f"name: a\nmodule: {WORK}/cgi.wasm\ninterface: cgi\n"
+                                 f"mounts: {{/app: {files}}}\n"
+                                 "volumes: [{path: /app, kind: private, size: 1M}]\n")
+    with open(WORK / "serve.log", "wb") as log:
+        server = subprocess.Popen([HUTCH, "serve", "--listen", f"unix:{at}", "--state-dir",
+                                   WORK / "state", apps], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        answers, end = [], time.monotonic() + 120
+        while len(answers) < 3 and time.monotonic() < end and server.poll() is None:
+            done = run("curl", "-s", "--unix-socket", at, "http://localhost/")
+            if done.returncode == 0 and done.stdout:
+                answers.append(done.stdout)
+            else:
+                time.sleep(0.2)
+        check(answers == ["start after\n"] * 3, "each instance anew", answers,
+              (WORK / "serve.log").read_text(errors="replace"))
+    finally:
+        server.terminate()
+        server.wait(30)
+    check((files / "count").read_text() == "start", "and the files are as they were")
+
+
 def main():
     global WORK
-    for tool in ("clang-22", "mkfs.erofs", "fsck.erofs", "dump.erofs", "strace"):
+    for tool in ("clang-22", "mkfs.erofs", "fsck.erofs", "dump.erofs", "strace", "curl"):
         if not shutil.which(tool):
             sys.exit(f"test_images: {tool} is not here (tools/dev installs it)\n0 passed, 1 failed")
     with tempfile.TemporaryDirectory(prefix="hutch-images-") as place:

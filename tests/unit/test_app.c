@@ -61,7 +61,7 @@ static void test_refused(void) {
          "/a/}\n",
          "app.yaml:5: mounts[1]: /a is given twice"},
         {"name: a\nmodule: a.wasm\nmounts: {/a: x}\nvolumes: [{path: /a}]\n",
-         "app.yaml:4: volumes[0]: /a is also a mount"},
+         "app.yaml:4: volumes[0]: /a is also a mount; a private volume would be"},
         {"name: a\nmodule: a.wasm\nvolumes:\n  - {path: /t, kind: private, size: 1G}\n",
          "app.yaml:4: volumes[0]: private volumes are larger than limits.memory"},
         {"name: a\nmodule: a.wasm\nroutes: [http://a.example/]\n",
