@@ -109,29 +109,51 @@ static uint64_t timeval_ns(const struct timeval *t) {
     return (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_usec * 1000u;
 }
 
-static void reap(void) {
-    for (;;) {
-        int status;
-        struct rusage usage;
-        pid_t pid = wait4(-1, &status, WNOHANG, &usage);
-        if (pid <= 0) return;
-        struct child *child = find_child(pid);
-        if (!child) continue;
-        struct zygote_ended ended = {
-            .header = tenant_header(ZYGOTE_ENDED, sizeof ended, child->id),
-            .status = status,
-            .cpu_ns = timeval_ns(&usage.ru_utime) + timeval_ns(&usage.ru_stime),
-        };
-        child->pid = 0;
-        children->count--;
-        if (tenant_send(ZYGOTE_SOCKET_FD, &ended, sizeof ended, NULL, 0, NULL, 0) != 0)
-            _exit(0);
-    }
+static void tell_ended(pid_t pid, int status, const struct rusage *usage) {
+    struct child *child = find_child(pid);
+    if (!child) return;
+    struct zygote_ended ended = {
+        .header = tenant_header(ZYGOTE_ENDED, sizeof ended, child->id),
+        .status = status,
+        .cpu_ns = timeval_ns(&usage->ru_utime) + timeval_ns(&usage->ru_stime),
+    };
+    child->pid = 0;
+    children->count--;
+    if (tenant_send(ZYGOTE_SOCKET_FD, &ended, sizeof ended, NULL, 0, NULL, 0) != 0) _exit(0);
+}
+
+/*
+ * Which child has ended. Asking the kernel for any child makes it walk through all of them,
+ * 5,000 perhaps, so the one that the signal names is asked for; signals that came together are
+ * one, and the rest is found when nothing else is to be done.
+ */
+static volatile pid_t ended_pid; /* written by on_child, which runs within ppoll alone */
+static bool others_ended;
+
+static void reap_one(void) {
+    int status;
+    struct rusage usage;
+    pid_t pid = ended_pid;
+    if (!pid) return;
+    ended_pid = 0;
+    others_ended = true;
+    if (wait4(pid, &status, WNOHANG, &usage) == pid) tell_ended(pid, status, &usage);
+}
+
+static void reap_others(void) {
+    int status;
+    struct rusage usage;
+    for (pid_t pid; (pid = wait4(-1, &status, WNOHANG, &usage)) > 0;)
+        tell_ended(pid, status, &usage);
+    others_ended = false;
 }
 
 /* ---- the zygote -------------------------------------------------------------------------- */
 
-static void on_child(int signal) { (void)signal; } /* it ends ppoll */
+static void on_child(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)context;
+    ended_pid = info->si_pid;
+}
 
 static _Noreturn void serve(struct sandbox *s) {
     struct zygote_ready ready = {.header = tenant_header(ZYGOTE_READY, sizeof ready, 0),
@@ -141,9 +163,11 @@ static _Noreturn void serve(struct sandbox *s) {
     sigemptyset(&open);
     struct pollfd socket = {.fd = ZYGOTE_SOCKET_FD, .events = POLLIN};
     for (;;) {
-        reap();
-        int n = ppoll(&socket, 1, NULL, &open);
-        if (n < 0 && errno == EINTR) continue;
+        const struct timespec soon = {.tv_nsec = 5000000};
+        int n = ppoll(&socket, 1, others_ended ? &soon : NULL, &open);
+        reap_one();
+        if (n == 0) reap_others();
+        if (n <= 0) continue;
         struct zygote_fork message;
         uint32_t count = 0;
         int control = -1;
@@ -178,7 +202,7 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (table == MAP_FAILED || madvise(table, sizeof *children, MADV_DONTFORK) != 0) _exit(1);
     children = table;
-    struct sigaction action = {.sa_handler = on_child};
+    struct sigaction action = {.sa_sigaction = on_child, .sa_flags = SA_SIGINFO};
     sigset_t blocked;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);

@@ -14,7 +14,7 @@ for its next request (a C program that accepts HTTP connections), and reads what
                        the difference to before, divided)
   beyond_kib           uss + kernel - guest_dirty: what the product itself takes for a tenant
   bringup_us           from nothing to waiting for a request, a tenant, all at once
-  requests_per_s       one request after the other to tenants in turn, all of them alive
+  requests_per_s       2,000 requests at once to all the apps, all the tenants alive
 
 Writes build/bench/density.json. As root it reads everything; an ordinary user may not look into
 tenants (they cannot be dumped), so uss and pss are missing then.
@@ -46,7 +46,8 @@ def meminfo():
 
 def kernel_kib():
     m = meminfo()
-    return m["PageTables"] + m["KernelStack"] + m["Slab"] + m["Percpu"]
+    parts = ("PageTables", "KernelStack", "Slab", "Percpu")
+    return sum(m[p] for p in parts)
 
 
 def smaps(pid):
@@ -91,10 +92,14 @@ def measure(guests, tenants, apps):
                 "idle_ms=600000 queue=100000" for i in range(apps)))
         alive = 0
         while alive < per_app * apps and time.monotonic() - start < 600:
-            time.sleep(0.02 if tenants < 500 else 0.2)
-            alive = len(d.tenants(state="idle"))
-            if not d.numbers()["up"]:
+            time.sleep(0.02)
+            numbers = d.numbers()
+            if numbers["tenants"] >= per_app * apps:
+                alive = len(d.tenants(state="idle"))
+                time.sleep(0.1)
+            if not numbers["up"]:
                 break
+        alive = len(d.tenants(state="idle"))
         seconds = time.monotonic() - start
         time.sleep(1)
         kernel = (kernel_kib() - before) / max(alive, 1)
@@ -117,10 +122,11 @@ def measure(guests, tenants, apps):
             print(f"density: {e}: no figures of single processes", file=sys.stderr)
         # with all of them alive
         count = 2000
-        d.say(*(f"request a{n % apps} {n + 1} x" for n in range(count)))
+        d.numbers()
         start = time.monotonic()
-        for n in range(count):
-            d.done(n + 1, 60)
+        d.say(*(f"request a{n % apps} {n + 1} x" for n in range(count)), f"wait {count}",
+              "numbers")
+        d.wait(120, event="numbers")
         row["requests_per_s"] = round(count / (time.monotonic() - start))
         trouble = [e["text"] for e in d.events if e["event"] == "pool"]
         if alive < per_app * apps:

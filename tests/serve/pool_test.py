@@ -62,14 +62,17 @@ class Driver:
     def wait(self, seconds=20, **wanted):
         """The first event from now on or before that has all of these; it is taken out."""
         end = time.monotonic() + seconds
+        seen = 0
         with self.changed:
             while True:
-                for e in self.events:
+                for at in range(seen, len(self.events)):
+                    e = self.events[at]
                     if all(e.get(k) == v for k, v in wanted.items()):
-                        self.events.remove(e)
+                        del self.events[at]
                         return e
+                seen = len(self.events)
                 left = end - time.monotonic()
-                if left <= 0 or any(e["event"] == "over" for e in self.events):
+                if left <= 0 or (self.events and self.events[-1]["event"] == "over"):
                     raise TimeoutError(f"no {wanted} among {self.events[-20:]}")
                 self.changed.wait(left)
 
