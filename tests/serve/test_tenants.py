@@ -319,8 +319,35 @@ def many_at_once():
         check(len(ids) == 500 == len(set(ids)), "each is billed once", len(ids))
 
 
-def named(s, name):
-    return [p for p in descendants(s.process.pid) if comm(p).startswith(name)]
+@test
+def reloads_under_load():
+    with serve(http=hosted("http"), other=hosted("fastcgi").replace("host: fastcgi", "host: other")) as s:
+        stop, wrong, done = threading.Event(), [], [0]
+
+        def hammer(host):
+            while not stop.is_set():
+                got = ask(s, host, "/x")
+                done[0] += 1
+                if got[0] != 200:
+                    wrong.append(got)
+
+        threads = [threading.Thread(target=hammer, args=(h,)) for h in ("http", "http", "other")]
+        for t in threads:
+            t.start()
+        front = s.child("front")
+        for i in range(4):
+            s.put_app("http", hosted("http").replace("wall: 10s", f"wall: {11 + i}s"))
+            before = s.stderr().count("were read again")
+            s.signal(signal.SIGHUP)
+            check(wait_for(lambda: s.stderr().count("were read again") > before), f"reload {i}")
+        stop.set()
+        for t in threads:
+            t.join()
+        check(not wrong and done[0] > 20, f"none of {done[0]} requests was dropped", wrong[:3])
+        check(s.child("front") == front, "by one and the same front")
+        tenants = wait_for(lambda: len([t for t in json.loads(s.get("/status", port=s.admin)[2])
+                                        ["tenant_list"] if t.get("app") == "http"]) <= 8)
+        check(tenants, "old instances have gone")
 
 
 @test
