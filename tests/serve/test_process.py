@@ -26,7 +26,7 @@ def start_and_stop():
               "front and broker are processes of their own")
         pids = descendants(s.process.pid)
         check(s.stop() == 0, "SIGTERM: it ends with 0")
-        check(not any(alive(p) for p in pids), "and leaves no process")
+        check(wait_for(lambda: not any(alive(p) for p in pids)), "and leaves no process")
     for name, text in (("unreadable", "args: [\n"), ("unknown-key", "colour: red\n"),
                        ("no-module", "module: /nonexistent.wasm\n")):
         try:

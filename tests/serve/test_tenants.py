@@ -387,5 +387,5 @@ def tenants_that_are_killed():
         ids = [r["request"] for r in s.records() if r["kind"] == 3]
         check(len(ids) == len(set(ids)), "nothing is billed twice")
         pids = descendants(s.process.pid)
-        check(s.stop() == 0 and not any(alive(p) for p in pids), "at the end nothing is left",
-              [(p, comm(p)) for p in pids if alive(p)])
+        check(s.stop() == 0 and wait_for(lambda: not any(alive(p) for p in pids)),
+              "at the end nothing is left", [(p, comm(p)) for p in pids if alive(p)])
