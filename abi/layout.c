@@ -97,7 +97,7 @@ static void mix_text(uint64_t *hash, const char *text) {
 /* Count this up where the contract changes in a way that no list or struct shows. */
 #define ABI_REVISION 3
 
-uint64_t abi_fingerprint(void) {
+static uint64_t fingerprint(void) {
     static const uint64_t numbers[] = {
         ABI_REVISION,
         ABI_OBJECT_VERSION,
@@ -195,4 +195,10 @@ uint64_t abi_fingerprint(void) {
         for (size_t i = 0; i < countof(fields); i++) mix(&hash, fields[i]);
     }
     return hash;
+}
+
+uint64_t abi_fingerprint(void) {
+    static uint64_t known; /* 0 would be worked out each time, and right */
+    if (known == 0) known = fingerprint();
+    return known;
 }

@@ -61,6 +61,10 @@ struct loaded {
 
 /* Takes over fd, maps the file read-only, decodes and checks it. */
 enum status loader_open(int fd, struct loaded **ret_loaded, struct error *err) must_check;
+/* The same, for a program that goes on from a snapshot: functions, exports, segments and names
+ * are left in the file until someone asks (runtime.h, code_complete), so that the time this
+ * takes does not grow with the program. */
+enum status loader_open_brief(int fd, struct loaded **ret_loaded, struct error *err) must_check;
 /* Maps text r-x and data r--, shared: at ABI_CODE_BASE (pinned) or anywhere (relocatable). */
 enum status loader_map(struct loaded *loaded, struct error *err) must_check;
 void loader_close(struct loaded *loaded);

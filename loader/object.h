@@ -20,10 +20,14 @@ struct object_section {
 };
 
 /* Decodes all metadata sections (by enum abi_section) into object, whose text_size,
- * image_offset and compat are set. image: the section of that name. ST_DAMAGED names the
- * section and what is wrong in it. */
-enum status object_decode(const struct object_section sections[ABI_SECTION_COUNT],
+ * image_offset and compat are set. image: the section of that name. brief: of those that grow
+ * with the program only the counts. ST_DAMAGED names the section and what is wrong in it. */
+enum status object_decode(const struct object_section sections[ABI_SECTION_COUNT], bool brief,
                           struct arena *arena, struct abi_object *object,
                           struct error *err) must_check;
+/* object_read, and the same briefly (loader.h, loader_open_brief). */
+enum status object_read_parts(const uint8_t *bytes, uint64_t size_bytes, bool check_host,
+                              bool brief, struct arena *arena, struct abi_object *ret_object,
+                              struct error *err) must_check;
 
 #endif

@@ -527,7 +527,32 @@ static void check_names(struct decoder *d) {
     if (!bytes && ok(d)) fail(d, "it ends too early");
 }
 
-enum status object_decode(const struct object_section sections[ABI_SECTION_COUNT],
+/* How many there are, of what is left for later. */
+static void count_only(struct decoder *d) {
+    struct abi_object *o = d->o;
+    if (d->section == ABI_SECTION_EXPORTS || d->section == ABI_SECTION_NAMES) return;
+    uint32_t count = reader_u32(&d->r);
+    if (ok(d) && count > reader_left(&d->r))
+        fail(d, "a count of %u, with %zu bytes left", count, reader_left(&d->r));
+    if (d->section == ABI_SECTION_ELEMS) o->elem_count = count;
+    if (d->section == ABI_SECTION_DATAS) o->data_count = count;
+    if (d->section == ABI_SECTION_FUNCS) {
+        if (ok(d) && count != o->imported_functions)
+            fail(d, "%u imported functions where there are %u", count, o->imported_functions);
+        o->function_count = reader_u32(&d->r);
+        if (ok(d) && o->function_count > reader_left(&d->r))
+            fail(d, "%u functions, with %zu bytes left", o->function_count, reader_left(&d->r));
+    }
+    (void)ok(d);
+}
+
+static bool grows(enum abi_section section) {
+    return section == ABI_SECTION_FUNCS || section == ABI_SECTION_EXPORTS ||
+           section == ABI_SECTION_ELEMS || section == ABI_SECTION_DATAS ||
+           section == ABI_SECTION_NAMES;
+}
+
+enum status object_decode(const struct object_section sections[ABI_SECTION_COUNT], bool brief,
                           struct arena *arena, struct abi_object *object, struct error *err) {
     static void (*const decode[ABI_SECTION_COUNT])(struct decoder *) = {
         [ABI_SECTION_TYPES] = decode_types,     [ABI_SECTION_IMPORTS] = decode_imports,
@@ -549,6 +574,11 @@ enum status object_decode(const struct object_section sections[ABI_SECTION_COUNT
                             .arena = arena,
                             .o = object,
                             .err = err};
+        if (brief && grows(order[i])) {
+            count_only(&d);
+            if (d.status != ST_OK) return d.status;
+            continue;
+        }
         if (order[i] == ABI_SECTION_PAGES)
             decode_pages(&d, sections[ABI_SECTION_IMAGE].size);
         else

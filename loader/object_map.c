@@ -7,6 +7,7 @@
  * memfd. A file cut short under its mappings ends the process with SIGBUS.
  */
 #include "loader/loader.h"
+#include "loader/object.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -19,7 +20,8 @@
 
 #define llu(value) ((unsigned long long)(value))
 
-enum status loader_open(int fd, struct loaded **ret_loaded, struct error *err) {
+static enum status open_parts(int fd, bool brief, struct loaded **ret_loaded,
+                              struct error *err) {
     struct loaded *loaded = calloc(1, sizeof *loaded);
     if (!loaded) {
         close(fd);
@@ -43,8 +45,8 @@ enum status loader_open(int fd, struct loaded **ret_loaded, struct error *err) {
         } else {
             loaded->code.file = file;
             loaded->code.file_size = (uint64_t)st.st_size;
-            status = object_read(loaded->code.file, loaded->code.file_size, true,
-                                 &loaded->arena, &loaded->object, err);
+            status = object_read_parts(loaded->code.file, loaded->code.file_size, true, brief,
+                                       &loaded->arena, &loaded->object, err);
         }
     }
     if (status != ST_OK) {
@@ -54,6 +56,33 @@ enum status loader_open(int fd, struct loaded **ret_loaded, struct error *err) {
     loaded->code.object = &loaded->object;
     *ret_loaded = loaded;
     return ST_OK;
+}
+
+enum status loader_open(int fd, struct loaded **ret_loaded, struct error *err) {
+    return open_parts(fd, false, ret_loaded, err);
+}
+
+/* struct code.complete. What was decoded before keeps its place: others may hold it. */
+static enum status complete(struct code *code, struct error *err) {
+    struct loaded *loaded =
+        (struct loaded *)(void *)((char *)code - offsetof(struct loaded, code));
+    struct abi_object whole, *o = &loaded->object;
+    enum status status =
+        object_read(code->file, code->file_size, true, &loaded->arena, &whole, err);
+    if (status != ST_OK) return status;
+    o->functions = whole.functions;
+    o->exports = whole.exports;
+    o->export_count = whole.export_count;
+    o->elems = whole.elems;
+    o->datas = whole.datas;
+    code->complete = NULL;
+    return ST_OK;
+}
+
+enum status loader_open_brief(int fd, struct loaded **ret_loaded, struct error *err) {
+    enum status status = open_parts(fd, true, ret_loaded, err);
+    if (status == ST_OK) (*ret_loaded)->code.complete = complete;
+    return status;
 }
 
 /* Address space for the span: at ABI_CODE_BASE where pinned. */

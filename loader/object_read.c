@@ -367,8 +367,9 @@ static enum status check_ours(struct file *f, struct object_section *ret_section
     return ST_OK;
 }
 
-enum status object_read(const uint8_t *bytes, uint64_t size_bytes, bool check_host,
-                        struct arena *arena, struct abi_object *ret_object, struct error *err) {
+enum status object_read_parts(const uint8_t *bytes, uint64_t size_bytes, bool check_host,
+                              bool brief, struct arena *arena, struct abi_object *ret_object,
+                              struct error *err) {
     struct abi_object object = {0};
     struct file f = {.bytes = bytes, .size = size_bytes, .object = &object, .err = err};
     struct object_section sections[ABI_SECTION_COUNT] = {0};
@@ -377,9 +378,14 @@ enum status object_read(const uint8_t *bytes, uint64_t size_bytes, bool check_ho
     if (status == ST_OK) status = read_segments(&f);
     if (status == ST_OK) status = read_sections(&f);
     if (status == ST_OK) status = check_ours(&f, sections);
-    if (status == ST_OK) status = object_decode(sections, arena, &object, err);
+    if (status == ST_OK) status = object_decode(sections, brief, arena, &object, err);
     if (status == ST_OK) *ret_object = object;
     return status;
+}
+
+enum status object_read(const uint8_t *bytes, uint64_t size_bytes, bool check_host,
+                        struct arena *arena, struct abi_object *ret_object, struct error *err) {
+    return object_read_parts(bytes, size_bytes, check_host, false, arena, ret_object, err);
 }
 
 enum status object_sections(const uint8_t *bytes, uint64_t size_bytes,

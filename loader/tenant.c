@@ -217,8 +217,11 @@ static enum status take_app(const int *fds, uint32_t fd_count, struct error *err
     if (tenant.config.max_stack_bytes &&
         (status = runtime_limit_stack(tenant.config.max_stack_bytes, err)) != ST_OK)
         return status;
-    if ((status = loader_open(fds[TENANT_ASSIGNED_OBJECT], &tenant.loaded, err)) != ST_OK)
-        return status;
+    int object_fd = fds[TENANT_ASSIGNED_OBJECT];
+    status = tenant.config.requests.snapshot_fd >= 0
+                 ? loader_open_brief(object_fd, &tenant.loaded, err)
+                 : loader_open(object_fd, &tenant.loaded, err);
+    if (status != ST_OK) return status;
     if (tenant.loaded->object.compat.placement != ABI_PINNED)
         return error_set(err, ST_INCOMPATIBLE,
                          "the object was compiled with --relocatable; "

@@ -24,6 +24,7 @@ enum status runtime_init(enum abi_placement placement, uint64_t stack_bytes,
                          struct error *err) {
     if (running) return error_set(err, ST_USAGE, "the runtime is initialised already");
     (void)abi_cpu_features(); /* before any fork */
+    (void)abi_fingerprint();
     enum status st = gate_stack_create(placement, stack_bytes, err);
     if (st == ST_OK) st = trap_install(err);
     if (st == ST_OK) st = interrupt_install(err);
@@ -40,6 +41,22 @@ void runtime_finish(void) {
     gate_stack_destroy();
     type_ids_finish();
     running = false;
+}
+
+/* ---- the object -------------------------------------------------------------------------- */
+
+enum status code_complete(const struct code *code, struct error *err) {
+    if (!code->complete) return ST_OK;
+    /* whoever has the struct may fill it in: to everyone it says the same before and after */
+    struct code *owned = (struct code *)(uintptr_t)code;
+    return owned->complete(owned, err);
+}
+
+/* For callers that have no way to fail: the object was checked when it was made, and it is out
+ * of memory, or damaged since. */
+void code_completed(const struct code *code) {
+    struct error err = {0};
+    if (code->complete) CHECK(code_complete(code, &err) == ST_OK);
 }
 
 /* ---- the block --------------------------------------------------------------------------- */
@@ -95,6 +112,7 @@ static enum status map_block(struct instance *i, struct error *err) {
 }
 
 struct abi_func instance_own_func(const struct instance *i, uint32_t index) {
+    code_completed(i->code);
     const struct abi_function *f = &i->object->functions[index];
     uint64_t text = (uint64_t)i->code->text;
     bool pinned = i->placement == ABI_PINNED;
@@ -243,7 +261,8 @@ enum status instance_create(const struct code *code, const struct instance_limit
                             import_resolver resolve, void *context,
                             struct instance **ret_instance, struct error *err) {
     struct instance *i = NULL;
-    enum status st = check_object(code->object, err);
+    enum status st = code_complete(code, err);
+    if (st == ST_OK) st = check_object(code->object, err);
     if (st == ST_OK) st = instance_begin(code, limits, &i, err);
     if (st == ST_OK) st = map_block(i, err);
     if (st == ST_OK) st = profile_map(i, err);
@@ -338,6 +357,7 @@ const struct code *instance_code(const struct instance *instance) { return insta
 const struct abi_export *instance_export(const struct instance *instance, const char *name,
                                          size_t name_length) {
     const struct abi_object *o = instance->object;
+    code_completed(instance->code);
     for (uint32_t i = 0; i < o->export_count; i++)
         if (o->exports[i].name_length == name_length &&
             memcmp(o->exports[i].name, name, name_length) == 0)
@@ -347,6 +367,7 @@ const struct abi_export *instance_export(const struct instance *instance, const 
 
 const struct functype *instance_functype(const struct instance *instance, uint32_t index) {
     CHECK(index < instance->object->function_count);
+    code_completed(instance->code);
     return &instance->object->types[instance->object->functions[index].type].func;
 }
 

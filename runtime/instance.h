@@ -75,6 +75,8 @@ struct instance {
 };
 
 /* ---- instance.c ---- */
+/* code_complete, which must succeed. */
+void code_completed(const struct code *code);
 /* The instance whose block this is. */
 struct instance *instance_of_block(const struct abi_instance *block);
 

@@ -150,6 +150,7 @@ enum abi_trap memory_init(struct instance *instance, uint32_t memory, uint32_t s
                           uint64_t to, uint64_t from, uint64_t length) {
     CHECK(memory < instance->object->memory_count && segment < instance->object->data_count);
     const struct abi_memory *abi = instance->memories[memory]->abi;
+    code_completed(instance->code);
     const struct abi_data *data = &instance->object->datas[segment];
     uint64_t size = instance->data_dropped[segment] ? 0 : data->size;
     if (from > size || length > size - from || to > abi->size_bytes ||

@@ -92,6 +92,8 @@ static void find_frames(const struct crossing *c, struct trap_report *report) {
         uint64_t pc = regs.pc - (regs.pc_is_return ? 1 : 0);
         const struct code *code = trap_find_code(pc);
         uint32_t function;
+        struct error ignored = {0};
+        if (code && code_complete(code, &ignored) != ST_OK) break;
         if (code && find_function(code->object, pc - (uint64_t)code->text, &function)) {
             if (count == REPORT_MAX_FRAMES) {
                 report->frames_cut = true;

@@ -35,7 +35,12 @@ struct code {
     int fd;        /* of the file: pages of the image are mapped from it */
     uint8_t *text; /* where .text is executable */
     uint64_t bias; /* address of a byte minus its address in the file's program headers */
+    /* Where functions, exports, segments and names of the object have not been decoded: does
+     * that. NULL: they have. */
+    enum status (*complete)(struct code *code, struct error *err);
 };
+/* Before those parts of code->object are looked at. */
+enum status code_complete(const struct code *code, struct error *err) must_check;
 
 /* ---- the process ------------------------------------------------------------------------- */
 

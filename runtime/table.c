@@ -128,6 +128,7 @@ enum abi_trap table_init(struct instance *instance, uint32_t table, uint32_t seg
                          uint32_t to, uint32_t from, uint32_t length) {
     struct abi_table *t = table_at(instance, table);
     CHECK(segment < instance->object->elem_count);
+    code_completed(instance->code);
     const struct abi_elem *elem = &instance->object->elems[segment];
     uint32_t size = instance->elem_dropped[segment] ? 0 : elem->count;
     if (outside(from, length, size) || outside(to, length, t->size))

@@ -52,7 +52,9 @@ static const struct abi_export *find_function(const struct tenant *t, const char
 
 static enum status load(struct tenant *t, struct error *err) {
     const struct tenant_config *c = &t->config;
-    enum status status = loader_open(c->object_fd, &t->loaded, err);
+    enum status status = c->requests.snapshot_fd >= 0
+                             ? loader_open_brief(c->object_fd, &t->loaded, err)
+                             : loader_open(c->object_fd, &t->loaded, err);
     if (status != ST_OK) return status;
     const struct abi_object *object = &t->loaded->object;
     if ((status = loader_map(t->loaded, err)) != ST_OK) return status;
