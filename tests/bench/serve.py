@@ -5,8 +5,9 @@
 
 Apps: hello in C on the raw HTTP interface (natively: the same source on a listening socket), Flask
 on CPython (gunicorn with as many sync workers as there may be tenants), a PHP page by CGI (php-fpm
-behind nginx). Instances start from a snapshot, but for "start" and CGI. For each reuse policy: the time of a request that finds no tenant, and p50, p99 and
-requests per second of wrk at 1, 16 and 64 connections. Rows go to build/bench/serve.json.
+behind nginx). Instances start from a snapshot, but for "start" and CGI. For each reuse policy: the
+time of a request that finds no tenant, and p50, p99 and requests per second of wrk at 1, 16 and 64
+connections. Rows go to build/bench/serve.json.
 
 One processor's worth of load generator runs on the same machine: compare the rows of one run with
 each other, not with those of another.
@@ -321,14 +322,14 @@ class Php:
                 access_log off; client_body_temp_path client_body; fastcgi_temp_path fastcgi;
                 proxy_temp_path proxy; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
                 keepalive_requests 1000000;
-                upstream php {{ server 127.0.0.1:{fpm}; keepalive 16; }}
+                upstream php {{ server 127.0.0.1:{fpm}; }}
                 server {{
                     listen 127.0.0.1:{port};
                     root {self.directory};
                     location ~ \\.php$ {{
                         include /etc/nginx/fastcgi_params;
                         fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;
-                        fastcgi_pass php; fastcgi_keep_conn on;
+                        fastcgi_pass php;
                     }}
                 }}
             }}
