@@ -93,7 +93,7 @@ enum wasi_errno wasi_fd_fdstat_get(struct wasi *w, struct guest_memory m, uint32
     if (!d) return WASI_EBADF;
     uint8_t *to = guest_range(m, ret_stat, 24);
     if (!to) return WASI_EFAULT;
-    uint16_t fdflags = d->flags;
+    uint16_t fdflags = d->filetype == WASI_FILETYPE_DIRECTORY ? 0 : d->flags;
     if (d->filetype != WASI_FILETYPE_DIRECTORY && d->host_fd >= 0) {
         int flags = fcntl(d->host_fd, F_GETFL);
         if (flags < 0) return wasi_errno_last();

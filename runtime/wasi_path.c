@@ -103,10 +103,8 @@ static enum wasi_errno open_here(const struct wasi_descriptor *d, const char *na
     bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
     enum wasi_errno e = d->files ? wasi_files_open(d, name, oflags, follow, writes, ret_opened)
                                  : wasi_image_open(d, name, oflags, follow, writes, ret_opened);
-    if (e != WASI_OK) return e;
-    if (ret_opened->filetype != WASI_FILETYPE_DIRECTORY)
-        ret_opened->flags = flags_kept(fdflags);
-    return WASI_OK;
+    if (e == WASI_OK) ret_opened->flags = flags_kept(fdflags);
+    return e;
 }
 
 enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t fd,
