@@ -188,6 +188,7 @@ struct wasi {
     wasi_next_request next_request;
     void *next_request_context;
     int request_ready_fd;
+    bool request_given;  /* by the last call of next_request */
     uint64_t generation; /* another one after each resume and reset; 0 before the first */
     /* Room for one call; too much for a stack, and nothing may be allocated there. */
     union {

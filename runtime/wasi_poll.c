@@ -121,7 +121,8 @@ static enum wasi_errno stream_of(struct wasi *w, const struct subscription *s,
 static int poll_fd_of(const struct wasi *w, const struct wasi_descriptor *d, bool *ret_ready) {
     *ret_ready = d->image || d->files;
     if (!d->requests) return d->host_fd;
-    if (w->request_ready_fd < 0) *ret_ready = !wasi_requests_open(w);
+    /* Accepting is what tells the other side that a request has ended. */
+    if (w->request_ready_fd < 0 || w->request_given) *ret_ready = !wasi_requests_open(w);
     return w->request_ready_fd;
 }
 

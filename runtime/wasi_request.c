@@ -44,6 +44,8 @@ enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, 
                                      uint8_t *ret_fd) {
     bool nonblock = d->flags & WASI_FDFLAG_NONBLOCK;
     uint32_t number = 0;
+    /* A server that never blocks asks for more while it still answers: first things first. */
+    if (nonblock && w->request_ready_fd >= 0 && wasi_requests_open(w)) return WASI_EAGAIN;
     enum wasi_errno e = wasi_descriptor_reserve(w, &number); /* d may have moved */
     if (e != WASI_OK) return e;
     for (uint32_t fd = 0; !nonblock && fd < w->capacity; fd++)
@@ -51,6 +53,7 @@ enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, 
             shutdown(w->descriptors[fd].host_fd, SHUT_RDWR);
     int host_fd = -1;
     int error = w->next_request(w->next_request_context, nonblock, &host_fd);
+    w->request_given = error == 0;
     if (error) return wasi_errno_from_host(error);
     struct wasi_descriptor accepted = {.owned = true,
                                        .request = true,

@@ -259,7 +259,23 @@ static void test_requests(void) {
     EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_CLOCK);
     CHECK(write(signal[1], "x", 1) == 1);
     EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_FD_READ);
+    CHECK(read(signal[0], text, 1) == 1);
+    /* a server that never blocks: the stream it has comes first, and accepting ends the request
+     */
+    int three[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, three) == 0);
+    r = (struct requests){.fds = {three[0]}, .count = 1};
+    EXPECT_ERRNO(wasi_fd_fdstat_set_flags(w, f->m, 3, WASI_FDFLAG_NONBLOCK), WASI_OK);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, RESULT), WASI_OK);
+    uint32_t stream = result32(f);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, RESULT), WASI_EAGAIN);
+    EXPECT(r.asked == 1 && poll_requests(f, w, &type) == 1 && type == WASI_EVENT_CLOCK);
+    EXPECT_ERRNO(wasi_fd_close(w, f->m, stream), WASI_OK);
+    EXPECT(poll_requests(f, w, &type) == 1 && type == WASI_EVENT_FD_READ);
+    EXPECT_ERRNO(wasi_sock_accept(w, f->m, 3, 0, RESULT), WASI_EAGAIN);
+    EXPECT(r.asked == 2 && poll_requests(f, w, &type) == 1 && type == WASI_EVENT_CLOCK);
     wasi_destroy(w);
+    close(three[1]);
     config.request_socket = 2000;
     EXPECT(wasi_create(&config, &w, &err) == ST_USAGE);
     close(one[1]), close(two[1]), close(signal[0]), close(signal[1]);

@@ -9,9 +9,14 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 )
 
 func main() {
+	// Before os.NewFile looks at it: goroutines run while the listener waits.
+	if err := syscall.SetNonblock(3, true); err != nil {
+		log.Fatal(err)
+	}
 	listener, err := net.FileListener(os.NewFile(3, "listener"))
 	if err != nil {
 		log.Fatal(err)
