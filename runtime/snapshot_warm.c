@@ -23,6 +23,9 @@
 /* Stretches that were read and lie this close together are mapped as one. */
 #define READ_GAP_PAGES 4u
 #define BATCH 512u
+/* What the kernel maps around a page of a file that is read, where it is in memory: one page of
+ * such a block brings the others with it. */
+#define FAULT_AROUND_BYTES UINT64_C(65536)
 
 struct recorder {
     struct buffer *b;
@@ -95,25 +98,40 @@ static void populate(const struct iovec *list, size_t count, int advice) {
     for (size_t i = 0; i < count; i++) madvise(list[i].iov_base, list[i].iov_len, advice);
 }
 
+struct batch {
+    struct iovec list[BATCH];
+    size_t count;
+    int advice;
+};
+
+static void add(struct batch *b, uint64_t address, uint64_t size) {
+    b->list[b->count++] = (struct iovec){.iov_base = (void *)address, .iov_len = size};
+    if (b->count < BATCH) return;
+    populate(b->list, b->count, b->advice);
+    b->count = 0;
+}
+
 void snapshot_prefault(struct snapshot *s) {
     struct error ignored = {0};
-    struct iovec list[BATCH];
+    struct batch reads = {.advice = MADV_POPULATE_READ},
+                 writes = {.advice = MADV_POPULATE_WRITE};
+    uint64_t next_block = 0;
     if (s->header.warm_count == 0 || snapshot_read_ranges(s, &ignored) != ST_OK) return;
-    for (int written = 0; written <= 1; written++) {
-        size_t count = 0;
-        for (uint32_t i = 0; i < s->header.warm_count; i++) {
-            const struct snapshot_range *range = &s->ranges[i];
-            if (range->written != written) continue;
-            /* the stack may be smaller here than where this was recorded */
-            if (range->address < guest_stack.low &&
-                range->address >= ABI_STACK_TOP - (UINT64_C(1) << 30))
-                continue;
-            list[count++] = (struct iovec){.iov_base = (void *)range->address,
-                                           .iov_len = range->pages * ABI_HOST_PAGE};
-            if (count < BATCH) continue;
-            populate(list, count, written ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
-            count = 0;
+    for (uint32_t i = 0; i < s->header.warm_count; i++) {
+        const struct snapshot_range *range = &s->ranges[i];
+        uint64_t at = range->address, end = at + range->pages * ABI_HOST_PAGE;
+        /* the stack may be smaller here than where this was recorded */
+        if (at < guest_stack.low && at >= ABI_STACK_TOP - (UINT64_C(1) << 30)) continue;
+        if (range->written) {
+            add(&writes, at, end - at);
+            continue;
         }
-        populate(list, count, written ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+        if (at < next_block) at = next_block;
+        for (; at < end; at = next_block) {
+            add(&reads, at, ABI_HOST_PAGE);
+            next_block = (at | (FAULT_AROUND_BYTES - 1)) + 1;
+        }
     }
+    populate(writes.list, writes.count, writes.advice);
+    populate(reads.list, reads.count, reads.advice);
 }

@@ -171,6 +171,7 @@ static bool list_name(void *context, const struct cache_name *name) {
     if (gmtime_r(&seconds, &tm)) strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm);
     digest_hex(&name->digest, hex);
     digest_hex(&entry.module, module);
+    if (!entry.has_module) snprintf(module, sizeof module, "-");
     printf("%-24s %.12s  %9.1f MiB  %.12s  %s\n", name->name, hex,
            (double)entry.size_bytes / 1048576.0, module, when);
     return true;

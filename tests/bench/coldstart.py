@@ -2,6 +2,7 @@
 """From a request on the wire to the first byte of its answer, where no instance of the app runs.
 
     tools/dev bench coldstart [--only CASE]... [--starts N] [--cold-starts N] [--native-starts N]
+                              [--optimize LEVEL]
 
 Systems: hutch-cold (`hutch serve`, reuse fresh, without a snapshot: the program is started for each
 request), hutch-snapshot (it goes on from a snapshot made on deploy), hutch-prefault (and what the
@@ -199,7 +200,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 class Server:
     """`hutch serve` of one app, a new instance for each request."""
 
-    def __init__(self, case, system, app):
+    def __init__(self, case, system, app, level):
         self.directory = WORK / f"{case}-{system}"
         self.directory.mkdir()
         self.log = self.directory / "log"
@@ -213,7 +214,7 @@ class Server:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [HUTCH, "serve", "--listen", f"unix:{self.path}", "--access-log", "off",
-                 "--state-dir", self.directory / "state", "--spares", "4",
+                 "--state-dir", self.directory / "state", "--spares", "4", "-O", level,
                  self.directory / "app.yaml"], env=env, stdout=log, stderr=log)
         end = time.monotonic() + 1200  # the first time, the module is compiled
         while "ready" not in (text := self.log.read_text()):
@@ -290,7 +291,7 @@ def measure(case, options, rows):
     try:
         for system in SYSTEMS:
             benchlib.progress(f"{case}: {system}: deploying")
-            running[system] = Server(case, system, app)
+            running[system] = Server(case, system, app, options.optimize)
         running["native"] = Native(app)
         for system in running:  # what is compiled, cached and faulted in once
             for _ in range(3):
@@ -318,6 +319,7 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=500, help="from a snapshot (500)")
     parser.add_argument("--cold-starts", type=int, default=50, help="without one (50)")
     parser.add_argument("--native-starts", type=int, default=50, help="natively (50)")
+    parser.add_argument("--optimize", default="2", help="level the apps are compiled at (2)")
     options = parser.parse_args()
     rows, missing, status = [], [], 0
     for case in options.only or CASES:
