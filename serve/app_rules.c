@@ -198,6 +198,32 @@ static enum status site(struct reading *r, const struct tree_node *root) {
     return ST_OK;
 }
 
+/* What is read and kept, but not done by this version of the server. */
+static enum status not_yet(struct reading *r, const struct tree_node *root) {
+    static const struct {
+        const char *section, *key, *text;
+    } keys[] = {
+        {"limits", "files", "has no effect yet"},
+        {"instaboot", "secrets_at_resume", "has no effect yet: a snapshot is made anew"},
+        {"hibernate", "survives",
+         "has no effect yet: an idle instance ends, its state is gone"},
+    };
+    enum status status = ST_OK;
+    for (size_t i = 0; i < countof(keys) && status == ST_OK; i++) {
+        const struct tree_node *section = tree_get(root, keys[i].section);
+        const struct tree_node *key = section ? tree_get(section, keys[i].key) : NULL;
+        char name[64];
+        snprintf(name, sizeof name, "%s.%s", keys[i].section, keys[i].key);
+        if (key) status = app_add_note(r, key->line, name, keys[i].text);
+    }
+    for (uint32_t i = 0; i < r->app->volume_count && status == ST_OK; i++)
+        if (r->app->volumes[i].kind == APP_PERSISTENT)
+            status = app_add_note(r, element(place(root, "volumes", NULL), i)->line, "volumes",
+                                  "persistent volumes are not served yet: the server refuses "
+                                  "the app");
+    return status;
+}
+
 /* The program's name: a file's, or the last word of a name in the cache without its tag. */
 static enum status program_name(struct reading *r) {
     struct app *app = r->app;
@@ -221,5 +247,6 @@ enum status app_rules(struct reading *r, const struct tree_node *root) {
     if (status == ST_OK) status = routes(r, root);
     if (status == ST_OK) status = reuse(r, root);
     if (status == ST_OK) status = site(r, root);
+    if (status == ST_OK) status = not_yet(r, root);
     return status == ST_OK ? program_name(r) : status;
 }

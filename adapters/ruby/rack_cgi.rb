@@ -6,6 +6,8 @@
 
 require "stringio"
 
+$LOAD_PATH.push(File.join(__dir__, "missing"))
+
 $stdout.sync = false
 $stdout.binmode
 $stdin.binmode
