@@ -304,10 +304,10 @@ struct wasi_config {
      * The request socket: where next_request is not NULL, the guest's descriptor number
      * request_socket is one: 0 (FastCGI; stdin then does not exist) or 3 (HTTP; preopens follow
      * from 4 on). sock_accept on it calls next_request; with O_NONBLOCK, and where there is a
-     * request_ready_fd, only once the accepted stream is closed (EAGAIN before). poll_oneoff says
-     * that it can be read once request_ready_fd can, and when the accepted stream has been closed
-     * and next_request has not been called since; without request_ready_fd (-1), whenever no
-     * accepted stream is open.
+     * request_ready_fd, only once the accepted stream is closed (EAGAIN before). poll_oneoff
+     * says that it can be read once request_ready_fd can, and when the accepted stream has been
+     * closed and next_request has not been called since; without request_ready_fd (-1),
+     * whenever no accepted stream is open.
      */
     wasi_next_request next_request;
     void *next_request_context;

@@ -307,14 +307,17 @@ def python_asgi():
               request_environ.text)
         body = os.urandom(300_000)
         check(request("POST", "/echo", body=body).body == body, "serve: echo")
-        # A client that goes is told to the application.
+        # A client that goes ends its request: the application is told, or its instance ended.
         with contextlib.closing(socket.create_connection(("127.0.0.1", server.port))) as s:
             s.sendall(b"GET /a/disconnect HTTP/1.1\r\nHost: x\r\n\r\n")
             s.settimeout(20)
             s.recv(1000)
         end = time.monotonic() + 15
-        while "disconnected after" not in server.text() + access(server) and time.monotonic() < end:
-            time.sleep(0.2)
+        def seen():
+            return re.search("disconnected after|client-gone", server.text() + access(server))
+        while not seen() and time.monotonic() < end:
+            time.sleep(0.1)
+        check(seen(), "the end of a client is seen", access(server)[-600:])
         check(request("GET", "/none").status == 404, "serve: goes on after a client went", server.text()[-600:])
 
 
@@ -324,7 +327,7 @@ def python_snapshots():
     warm = {"requests": [{"path": "/count"}, {"path": "/random"}]}
     wsgi = python_app(["-m", "hutch_wsgi", "wsgi_all"], {"/app": APPS}, instaboot=warm)
     asgi = python_app(["-m", "hutch_asgi", "asgi_all"], {"/app": APPS}, instaboot={"requests": [{"path": "/count"}]})
-    apps = {"fresh": {**wsgi, "reuse": "fresh"}, "reset": {**wsgi, "reuse": "reset"}, "keep": {**wsgi, "reuse": "keep"},
+    apps = {"fresh": {**wsgi, "reuse": "fresh"}, "reset": {**wsgi, "reuse": "reset"}, "keep": {**wsgi, "reuse": "keep", "limits": {**wsgi["limits"], "instances": 1}},
             "loop": {**asgi, "reuse": "reset"}}
     with Server(apps) as server:
         for name in ("fresh", "reset"):
