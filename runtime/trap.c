@@ -157,7 +157,14 @@ static void on_fault(int signal, siginfo_t *info, void *context_pointer) {
     }
     /* The host's: as if we had never been here. The instruction is run again; a signal that was
      * sent by someone is sent again. */
-    sigaction(signal, signal == SIGILL ? &old_ill : &old_segv, NULL);
+    const struct sigaction *old = signal == SIGILL ? &old_ill : &old_segv;
+    if (info->si_code > 0 && old->sa_handler == SIG_DFL) {
+        /* A fault whose signal is blocked ends the process as the default does (the kernel's
+         * force_sig), and a sealed tenant needs no system call for it. */
+        sigaddset(&context->uc_sigmask, signal);
+        return;
+    }
+    sigaction(signal, old, NULL);
     if (info->si_code <= 0) raise(signal);
 }
 
