@@ -1,11 +1,11 @@
 /*
  * Interpreter loops: a large switch that many places jump back to becomes an indirect branch
- * over a table of offsets, which LLVM's code generator then copies to the end of each of those
+ * over a table of them, which LLVM's code generator then copies to the end of each of those
  * places. Each copy is a branch of its own to the processor, which learns what follows what.
  *
  * Only a terminator is exchanged: the indirect branch has the same edges as the switch, as many
  * of each, so no phi changes. Values beyond the table go to its last entry, the default. The
- * table holds distances between blocks, so it needs no relocation.
+ * table holds addresses of blocks, or distances between them where code is mapped anywhere.
  *
  * Runs after the optimiser: a block whose address is taken is in the way of most passes.
  */
@@ -66,9 +66,10 @@ static uint64_t known_bound(LLVMValueRef value) {
     return bits < 32 ? UINT64_C(1) << bits : UINT64_MAX;
 }
 
-/* Entry of the table: the distance from base to block, as i32. */
-static LLVMValueRef distance(struct lower_module *m, LLVMValueRef function,
-                             LLVMBasicBlockRef base, LLVMBasicBlockRef block) {
+/* Entry of the table: the block's address; or the distance to it from base, as i32. */
+static LLVMValueRef entry_for(struct lower_module *m, LLVMValueRef function,
+                              LLVMBasicBlockRef base, LLVMBasicBlockRef block) {
+    if (m->options->placement == ABI_PINNED) return LLVMBlockAddress(function, block);
     LLVMValueRef from = LLVMConstPtrToInt(LLVMBlockAddress(function, base), m->i64);
     LLVMValueRef to = LLVMConstPtrToInt(LLVMBlockAddress(function, block), m->i64);
     return LLVMConstTrunc(LLVMConstSub(to, from), m->i32);
@@ -88,13 +89,15 @@ static void replace_switch(struct lower_module *m, LLVMBuilderRef builder,
     LLVMBasicBlockRef otherwise = LLVMGetSwitchDefaultDest(choice);
     LLVMBasicBlockRef base = LLVMGetSuccessor(choice, 1);
     LLVMValueRef entries[TABLE_MAX + 1];
-    for (uint32_t i = 0; i < count; i++) entries[i] = distance(m, function, base, otherwise);
+    for (uint32_t i = 0; i < count; i++) entries[i] = entry_for(m, function, base, otherwise);
     for (unsigned i = 1; i < edges; i++)
         entries[LLVMConstIntGetZExtValue(LLVMGetSwitchCaseValue(choice, i))] =
-            distance(m, function, base, LLVMGetSuccessor(choice, i));
-    LLVMTypeRef type = LLVMArrayType2(m->i32, count);
+            entry_for(m, function, base, LLVMGetSuccessor(choice, i));
+    bool pinned = m->options->placement == ABI_PINNED;
+    LLVMTypeRef entry_type = pinned ? m->ptr : m->i32;
+    LLVMTypeRef type = LLVMArrayType2(entry_type, count);
     LLVMValueRef table = LLVMAddGlobal(m->llvm, type, "dispatch");
-    LLVMSetInitializer(table, LLVMConstArray2(m->i32, entries, count));
+    LLVMSetInitializer(table, LLVMConstArray2(entry_type, entries, count));
     LLVMSetGlobalConstant(table, true);
     LLVMSetLinkage(table, LLVMPrivateLinkage);
     LLVMSetUnnamedAddress(table, LLVMGlobalUnnamedAddr);
@@ -105,11 +108,13 @@ static void replace_switch(struct lower_module *m, LLVMBuilderRef builder,
         LLVMValueRef args[] = {wide, LLVMConstInt(m->i64, count - 1, false)};
         wide = lower_intrinsic(m, builder, "llvm.umin", &m->i64, 1, args, 2);
     }
-    LLVMValueRef entry = LLVMBuildGEP2(builder, m->i32, table, &wide, 1, "");
-    LLVMValueRef offset =
-        LLVMBuildSExt(builder, LLVMBuildLoad2(builder, m->i32, entry, ""), m->i64, "");
-    LLVMValueRef target =
-        LLVMBuildGEP2(builder, m->i8, LLVMBlockAddress(function, base), &offset, 1, "");
+    LLVMValueRef entry = LLVMBuildGEP2(builder, entry_type, table, &wide, 1, "");
+    LLVMValueRef target = LLVMBuildLoad2(builder, entry_type, entry, "");
+    if (!pinned) {
+        LLVMValueRef offset = LLVMBuildSExt(builder, target, m->i64, "");
+        target =
+            LLVMBuildGEP2(builder, m->i8, LLVMBlockAddress(function, base), &offset, 1, "");
+    }
     LLVMValueRef branch = LLVMBuildIndirectBr(builder, target, edges);
     for (unsigned i = 0; i < edges; i++)
         LLVMAddDestination(branch, LLVMGetSuccessor(choice, i));

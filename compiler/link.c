@@ -319,7 +319,7 @@ static enum status relocate_section(struct linker *l, const struct in_object *o,
         struct relocation r = {
             .type = (uint32_t)type,
             .section = section_name(o, target),
-            .loaded = out->loaded,
+            .movable = out->loaded && l->input->options->placement == ABI_RELOCATABLE,
             .bytes = out->bytes.bytes + in->offset,
             .size = target->sh_size,
             .at = all[i].r_offset,

@@ -14,7 +14,7 @@
  *   entry<T>    entry thunk of type T      trap<K>    stub of trap kind K (enum abi_trap)
  * Other global symbols (memcpy, memmove, memset) are resolved by name. Broken promises of the
  * code generator end in ST_INTERNAL that names section and symbol: undefined or doubled
- * symbols, data that is not constant, absolute relocations in loaded sections.
+ * symbols, data that is not constant, absolute relocations in what may be mapped anywhere.
  */
 #ifndef HUTCH_COMPILER_LINK_H
 #define HUTCH_COMPILER_LINK_H
@@ -116,7 +116,7 @@ struct relocation {
     uint32_t type;       /* R_..., of the architecture */
     const char *section; /* names for messages */
     const char *symbol;
-    bool loaded;    /* of the section patched */
+    bool movable;   /* the section patched is loaded, and nobody knows where */
     uint8_t *bytes; /* the section's contents, and the place in them */
     uint64_t size, at;
     uint64_t place; /* address of the patched bytes, P */

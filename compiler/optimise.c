@@ -56,8 +56,10 @@ static enum status create_machine(const struct compile_options *options,
         [COMPILE_O1 + 1] = LLVMCodeGenLevelLess,    [COMPILE_O2 + 1] = LLVMCodeGenLevelDefault,
         [COMPILE_O3 + 1] = LLVMCodeGenLevelDefault,
     };
-    *ret = LLVMCreateTargetMachine(target, triple, cpu, "", levels[options->level + 1],
-                                   LLVMRelocPIC, LLVMCodeModelSmall);
+    /* pinned code knows its address: jump tables and constants by absolute address */
+    LLVMRelocMode mode = options->placement == ABI_PINNED ? LLVMRelocStatic : LLVMRelocPIC;
+    *ret = LLVMCreateTargetMachine(target, triple, cpu, "", levels[options->level + 1], mode,
+                                   LLVMCodeModelSmall);
     return *ret ? ST_OK : error_set(err, ST_INTERNAL, "LLVM: no target machine for %s", cpu);
 }
 

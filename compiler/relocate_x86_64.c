@@ -1,9 +1,9 @@
 /*
- * One x86-64 relocation: the bytes it patches (psABI x86-64 4.4). Loaded sections take
- * relocations relative to the place alone, since a code object is mapped anywhere; absolute
- * ones stay in debug information, which is about addresses from ABI_CODE_BASE on. Loads through
- * a global offset table, which we have none of, become the address itself (psABI B.2). Every
- * result is checked to fit its field.
+ * One x86-64 relocation: the bytes it patches (psABI x86-64 4.4). What is loaded of a
+ * relocatable object takes relocations relative to the place alone, since it is mapped
+ * anywhere; a pinned one lies at ABI_CODE_BASE and takes absolute ones too, like debug
+ * information. Loads through a global offset table, which we have none of, become the address
+ * itself (psABI B.2). Every result is checked to fit its field.
  */
 #include "compiler/link.h"
 
@@ -87,17 +87,17 @@ enum status relocate(const struct relocation *r, struct error *err) {
     case R_X86_64_GOTPCRELX:
     case R_X86_64_REX_GOTPCRELX: return relax_got(r, err);
     case R_X86_64_64:
-        if (r->loaded) break;
+        if (r->movable) break;
         return patch(r, 8, absolute, err);
     case R_X86_64_32:
-        if (r->loaded) break;
+        if (r->movable) break;
         if (absolute > UINT32_MAX) return refuse(r, "is out of reach", err);
         return patch(r, 4, absolute, err);
     case R_X86_64_32S:
-        if (r->loaded) break;
+        if (r->movable) break;
         if ((int64_t)absolute != (int32_t)absolute) return refuse(r, "is out of reach", err);
         return patch(r, 4, absolute, err);
     default: return refuse(r, "is not supported", err);
     }
-    return refuse(r, "is absolute in a loaded section", err);
+    return refuse(r, "is absolute in code that is mapped anywhere", err);
 }

@@ -7,25 +7,30 @@
 
 #include <elf.h>
 
-static void expect_refusal(char *const *good, char *bad, const char *part) {
+static void expect_refusal(char *const *good, char *bad, enum abi_placement placement,
+                           const char *part) {
     struct module m = fixture_module();
     struct error err = {0};
     auto_buffer struct buffer object = {0};
     char *const paths[] = {good[0], good[1], good[2], bad};
-    EXPECT(fixture_link(&m, ABI_PINNED, paths, 4, &object, &err) == ST_INTERNAL);
+    EXPECT(fixture_link(&m, placement, paths, 4, &object, &err) == ST_INTERNAL);
     EXPECT(object.size == 0);
     if (!strstr(err.message, part)) EXPECT_STR(err.message, part);
 }
 
 static void refusals(char **argv) {
-    expect_refusal(argv, argv[3], "section .data (4 bytes) has no place");
-    expect_refusal(argv, argv[4], "undefined symbol nowhere");
-    expect_refusal(argv, argv[5], "relocation 64 (1) against f2 is absolute in a loaded");
-    expect_refusal(argv, argv[6], "symbol f2 is defined in partitions 2 and 3");
+    expect_refusal(argv, argv[3], ABI_PINNED, "section .data (4 bytes) has no place");
+    expect_refusal(argv, argv[4], ABI_PINNED, "undefined symbol nowhere");
+    expect_refusal(argv, argv[5], ABI_RELOCATABLE,
+                   "relocation 64 (1) against f2 is absolute in code that is mapped anywhere");
+    expect_refusal(argv, argv[6], ABI_PINNED, "symbol f2 is defined in partitions 2 and 3");
 
     struct module m = fixture_module();
     struct error err = {0};
     auto_buffer struct buffer object = {0};
+    char *const fixed[] = {argv[0], argv[1], argv[2], argv[5]};
+    EXPECT(fixture_link(&m, ABI_PINNED, fixed, 4, &object, &err) == ST_OK);
+    buffer_finish(&object);
     EXPECT(fixture_link(&m, ABI_PINNED, argv, 1, &object, &err) == ST_INTERNAL);
     EXPECT_STR(err.message, "no partition defines f1");
 
@@ -39,11 +44,11 @@ static void refusals(char **argv) {
 
 /* One relocation against bytes of our own. */
 static enum status patch(uint32_t type, uint8_t *bytes, uint64_t size, uint64_t at,
-                         uint64_t place, uint64_t value, bool loaded, struct error *err) {
+                         uint64_t place, uint64_t value, bool movable, struct error *err) {
     struct relocation r = {.type = type,
                            .section = ".text",
                            .symbol = "f7",
-                           .loaded = loaded,
+                           .movable = movable,
                            .bytes = bytes,
                            .size = size,
                            .at = at,
