@@ -5,13 +5,13 @@
  *     may we?        expiry, sequences, whose names they are, who signed
  *     stream         each blob once: hashed, decompressed, hashed, into a writer of the store
  *                    that publishes nothing yet; whoever can judge an object reads it there.
- *                    Memory holds pieces only
+ *                    Memory holds pieces only. Then snapshots are held against their objects
  *     publish        under one lock: sequences again, entries, the statement with references to
  *                    them, names
  *
- * Native code is taken only where a trusted key signed the statement (or allow_unsigned), and a
- * bundle that nobody vouches for takes no name away from one that somebody did. What cannot run
- * here is left out, not refused.
+ * Native code, and snapshots, which hold addresses of it, are taken only where a trusted key
+ * signed the statement (or allow_unsigned), and a bundle that nobody vouches for takes no name
+ * away from one that somebody did. What cannot run here is left out, not refused.
  */
 #include "cache/bundle.h"
 
@@ -25,6 +25,7 @@
 struct arriving {
     bool wanted, checked, fits;
     struct cache_writer *writer; /* NULL in a mere check and for a blob taken already */
+    int temporary;               /* in a mere check: what native code lies in until the end */
     int entry; /* once published: open, so that no collection takes it before it has a name */
 };
 
@@ -33,6 +34,7 @@ struct importing {
     struct bundle *bundle;
     const struct bundle_import_options *options;
     struct bundle_report report;
+    bool has_snapshots;
     struct arriving layers[BUNDLE_LAYERS_MAX];
 };
 
@@ -115,11 +117,13 @@ static void choose_layers(struct importing *im) {
     bool native = im->bundle->signer.trust == BUNDLE_TRUSTED || im->options->allow_unsigned ||
                   im->options->verify_only;
     for (uint32_t i = 0; i < s->layer_count; i++) {
-        bool object = s->layers[i].kind == BUNDLE_OBJECT;
-        im->layers[i].wanted = !object || native;
-        if (object && !native) im->report.objects_unsigned++;
+        enum bundle_kind kind = s->layers[i].kind;
+        im->layers[i].wanted = !bundle_kind_native(kind) || native;
+        if (native) continue;
+        im->report.objects_unsigned += kind == BUNDLE_OBJECT;
+        im->report.snapshots_unsigned += kind == BUNDLE_SNAPSHOT;
     }
-    if (im->report.objects_unsigned == 0) return;
+    if (im->report.objects_unsigned == 0) return; /* there is no snapshot without an object */
     char id[DIGEST_HEX_SIZE];
     digest_hex(&im->bundle->signer.key, id);
     if (im->bundle->signer.trust == BUNDLE_UNSIGNED)
@@ -170,12 +174,24 @@ static enum status judge_object(struct importing *im, uint32_t index, int fd,
     return ST_OK;
 }
 
+/* The file that a layer's contents lie in, or -1: with the first layer that has its blob. */
+static int landed(const struct importing *im, uint32_t index) {
+    const struct bundle_statement *s = statement_of(im);
+    for (uint32_t i = 0; i <= index; i++) {
+        const struct arriving *a = &im->layers[i];
+        if (!digest_equal(&s->layers[i].blob, &s->layers[index].blob)) continue;
+        if (a->writer) return cache_writer_fd(a->writer);
+        if (a->temporary >= 0) return a->temporary;
+    }
+    return -1;
+}
+
 /* One blob of the tar file, for layer `first` and others with the same contents. */
 static enum status take_blob(struct importing *im, uint32_t first, struct archive *archive,
                              struct error *err) {
     const struct bundle_statement *s = statement_of(im);
     const struct bundle_layer *layer = &s->layers[first];
-    bool object = false;
+    bool object = false, native = bundle_kind_native(layer->kind);
     for (uint32_t i = first; i < s->layer_count; i++) {
         const struct bundle_layer *other = &s->layers[i];
         if (!im->layers[i].wanted || !digest_equal(&other->blob, &layer->blob)) continue;
@@ -189,16 +205,15 @@ static enum status take_blob(struct importing *im, uint32_t first, struct archiv
                                     .content = layer->content,
                                     .blob_size = layer->blob_size,
                                     .content_size = layer->content_size};
-    auto_fd int temporary = -1;
+    struct arriving *a = &im->layers[first];
     enum status status = ST_OK;
     if (im->cache)
-        status =
-            cache_writer_open(im->cache, layer->content_size, &im->layers[first].writer, err);
-    else if (object)
-        status = bundle_temporary(&temporary, err);
+        status = cache_writer_open(im->cache, layer->content_size, &a->writer, err);
+    else if (native)
+        status = bundle_temporary(&a->temporary, err);
     if (status != ST_OK) return status;
-    struct landing landing = {im->layers[first].writer, temporary};
-    int bytes_fd = landing.writer ? cache_writer_fd(landing.writer) : temporary;
+    struct landing landing = {a->writer, a->temporary};
+    int bytes_fd = landed(im, first);
     struct oci_sink sink = {land, &landing};
     status = oci_blob_unpack(archive, &expected, &sink, err);
     if (status != ST_OK)
@@ -210,7 +225,9 @@ static enum status take_blob(struct importing *im, uint32_t first, struct archiv
         if (object && (status = judge_object(im, i, bytes_fd, err)) != ST_OK) return status;
         any_fits = any_fits || im->layers[i].fits;
     }
-    if (!any_fits) cache_writer_abort(steal(im->layers[first].writer));
+    if (!any_fits) cache_writer_abort(steal(a->writer));
+    /* The files of a mere check are kept for snapshots alone. */
+    if (a->temporary >= 0 && (!any_fits || !im->has_snapshots)) close(steal_fd(&a->temporary));
     return ST_OK;
 }
 
@@ -244,6 +261,50 @@ static enum status stream(struct importing *im, struct error *err) {
     return ST_OK;
 }
 
+/* A snapshot against its object, both of which have come in. */
+static enum status judge_snapshot(struct importing *im, uint32_t index, uint32_t object,
+                                  struct error *err) {
+    const struct bundle_layer *layer = &statement_of(im)->layers[index];
+    const struct bundle_layer *of = &statement_of(im)->layers[object];
+    struct arriving *a = &im->layers[index];
+    struct error reason = {0};
+    a->fits = im->layers[object].fits;
+    if (!a->fits) {
+        error_set(&reason, ST_INCOMPATIBLE, "its object is");
+    } else {
+        void *bytes =
+            mmap(NULL, of->content_size, PROT_READ, MAP_PRIVATE, landed(im, object), 0);
+        if (bytes == MAP_FAILED)
+            return error_set_errno(err, ST_NO_MEMORY, "cannot map an object");
+        const struct bundle_callbacks *c = &im->options->callbacks;
+        enum status status =
+            c->check_snapshot(c->context, landed(im, index), bytes, of->content_size,
+                              &layer->target, &a->fits, &reason, err);
+        munmap(bytes, of->content_size);
+        if (status != ST_OK)
+            return error_wrap(err, "layer %u (snapshot for %s)", index, of->target.target);
+    }
+    if (a->fits) return ST_OK;
+    cache_writer_abort(steal(a->writer));
+    note(im, "snapshot for %s left out: %s", of->target.target, reason.message);
+    im->report.snapshots_unfit++;
+    return ST_OK;
+}
+
+static enum status judge_snapshots(struct importing *im, struct error *err) {
+    const struct bundle_statement *s = statement_of(im);
+    enum status status = ST_OK;
+    for (uint32_t i = 0; i < s->layer_count && status == ST_OK; i++) {
+        if (s->layers[i].kind != BUNDLE_SNAPSHOT || !im->layers[i].wanted) continue;
+        uint32_t object = 0; /* there is one: bundle_statement_parse has looked */
+        while (s->layers[object].kind != BUNDLE_OBJECT ||
+               !digest_equal(&s->layers[object].content, &s->layers[i].object))
+            object++;
+        status = judge_snapshot(im, i, object, err);
+    }
+    return status;
+}
+
 /* ---- publish ----------------------------------------------------------------------------- */
 
 static void count_layer(struct importing *im, const struct bundle_layer *layer) {
@@ -252,6 +313,7 @@ static void count_layer(struct importing *im, const struct bundle_layer *layer) 
     case BUNDLE_MODULE: im->report.modules++; break;
     case BUNDLE_OBJECT: im->report.objects++; break;
     case BUNDLE_IMAGE: im->report.images++; break;
+    case BUNDLE_SNAPSHOT: im->report.snapshots++; break;
     case BUNDLE_KIND_COUNT: break;
     }
 }
@@ -261,7 +323,8 @@ static enum status publish_layers(struct importing *im, struct digest *ret_refs,
                                   uint32_t *ret_count, struct error *err) {
     static const enum cache_kind kinds[] = {[BUNDLE_MODULE] = CACHE_MODULE,
                                             [BUNDLE_OBJECT] = CACHE_OBJECT,
-                                            [BUNDLE_IMAGE] = CACHE_IMAGE};
+                                            [BUNDLE_IMAGE] = CACHE_IMAGE,
+                                            [BUNDLE_SNAPSHOT] = CACHE_SNAPSHOT};
     const struct bundle_statement *s = statement_of(im);
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->layer_count; i++) {
@@ -271,6 +334,12 @@ static enum status publish_layers(struct importing *im, struct digest *ret_refs,
         ret_refs[count++] = layer->content;
         if (!im->layers[i].writer) continue; /* the same blob as an earlier layer's */
         struct cache_entry entry = {.kind = kinds[layer->kind], .origin = CACHE_IMPORTED};
+        if (layer->kind == BUNDLE_SNAPSHOT) {
+            entry.has_module = true;
+            entry.module = layer->target.module;
+            entry.refs = &layer->object;
+            entry.ref_count = 1;
+        }
         signer_text(im, entry.signer);
         snprintf(entry.media_type, sizeof entry.media_type, "%s",
                  bundle_media_type(layer->kind));
@@ -332,17 +401,23 @@ enum status bundle_import(struct cache *cache, struct bundle *bundle,
     im->cache = options->verify_only ? NULL : cache;
     im->bundle = bundle;
     im->options = options;
-    for (size_t i = 0; i < countof(im->layers); i++) im->layers[i].entry = -1;
+    for (size_t i = 0; i < countof(im->layers); i++)
+        im->layers[i].entry = im->layers[i].temporary = -1;
+    for (uint32_t i = 0; i < bundle->statement.layer_count; i++)
+        im->has_snapshots =
+            im->has_snapshots || bundle->statement.layers[i].kind == BUNDLE_SNAPSHOT;
     enum status status = check_limits(im, err);
     if (status == ST_OK) status = check_names(im, err);
     if (status == ST_OK) {
         choose_layers(im);
         status = stream(im, err);
+        if (status == ST_OK) status = judge_snapshots(im, err);
     }
     if (status == ST_OK && im->cache) status = publish(im, err);
     for (size_t i = 0; i < countof(im->layers); i++) {
         cache_writer_abort(im->layers[i].writer);
         if (im->layers[i].entry >= 0) close(im->layers[i].entry);
+        if (im->layers[i].temporary >= 0) close(im->layers[i].temporary);
     }
     if (status == ST_OK) *ret_report = im->report;
     free(im);

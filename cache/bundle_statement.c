@@ -6,8 +6,8 @@
  * Reading: every member is bounded, and required but for expires, args, env, app and unknown
  * ones, which a later version may add where an older reader can do without them; a version that
  * must be understood is a new number. Text is printable ASCII. Modules come with their names,
- * images with the path where the app sees them, every object belongs to one of the modules, and
- * no two modules or images have one name.
+ * images with the path where the app sees them, every object belongs to one of the modules,
+ * every snapshot to one of the objects, and no two modules or images have one name.
  */
 #include "cache/bundle.h"
 
@@ -102,6 +102,17 @@ static int set_target(json_t *value, const struct bundle_target *t) {
     return result;
 }
 
+static int set_frozen(json_t *value, const struct bundle_layer *layer) {
+    char module[OCI_DIGEST_SIZE], object[OCI_DIGEST_SIZE];
+    oci_digest_text(&layer->target.module, module);
+    oci_digest_text(&layer->object, object);
+    json_t *more = json_pack("{s:s, s:s, s:s}", "module", module, "object", object, "abi",
+                             layer->target.abi);
+    int result = more ? json_object_update(value, more) : -1;
+    json_decref(more);
+    return result;
+}
+
 static json_t *layer_json(const struct bundle_layer *layer) {
     char blob[OCI_DIGEST_SIZE], content[OCI_DIGEST_SIZE];
     oci_digest_text(&layer->blob, blob);
@@ -113,6 +124,8 @@ static json_t *layer_json(const struct bundle_layer *layer) {
     int failed = value == NULL;
     if (!failed && layer->kind == BUNDLE_OBJECT)
         failed = set_target(value, &layer->target);
+    else if (!failed && layer->kind == BUNDLE_SNAPSHOT)
+        failed = set_frozen(value, layer);
     else if (!failed)
         failed = json_object_set_new(value, "name", json_string(layer->name));
     if (!failed) return value;
@@ -167,6 +180,12 @@ static bool read_target(const json_t *value, struct bundle_target *t) {
            oci_json_string(value, "optLevel", t->opt_level, sizeof t->opt_level);
 }
 
+static bool read_frozen(const json_t *value, struct bundle_layer *layer) {
+    return oci_json_digest(value, "module", &layer->target.module) &&
+           oci_json_digest(value, "object", &layer->object) &&
+           oci_json_string(value, "abi", layer->target.abi, sizeof layer->target.abi);
+}
+
 /* A name that is complete, as cache_name_parse would give it back. */
 static bool is_name(const char *text) {
     char name[CACHE_NAME_MAX];
@@ -192,8 +211,9 @@ static enum status read_layer(const json_t *value, size_t index, struct bundle_l
         return error_set(err, ST_UNSUPPORTED, "layer %zu is of the unknown kind '%s'", index,
                          word);
     layer->kind = (enum bundle_kind)kind;
-    bool good = layer->kind == BUNDLE_OBJECT
-                    ? read_target(value, &layer->target)
+    bool good = layer->kind == BUNDLE_OBJECT ? read_target(value, &layer->target)
+                : layer->kind == BUNDLE_SNAPSHOT
+                    ? read_frozen(value, layer)
                     : oci_json_string(value, "name", layer->name, sizeof layer->name);
     if (!good || (layer->kind == BUNDLE_MODULE && !is_name(layer->name)) ||
         (layer->kind == BUNDLE_IMAGE && !layer->name[0]))
@@ -202,24 +222,38 @@ static enum status read_layer(const json_t *value, size_t index, struct bundle_l
     return ST_OK;
 }
 
+/* Whether a snapshot, as the statement has it, belongs to this layer. */
+static bool is_object_of(const struct bundle_layer *layer,
+                         const struct bundle_layer *snapshot) {
+    return layer->kind == BUNDLE_OBJECT && digest_equal(&layer->content, &snapshot->object) &&
+           digest_equal(&layer->target.module, &snapshot->target.module) &&
+           strcmp(layer->target.abi, snapshot->target.abi) == 0;
+}
+
 /* What holds between layers. */
 static enum status check_layers(const struct bundle_statement *s, struct error *err) {
     bool any_module = false;
     for (uint32_t i = 0; i < s->layer_count; i++) {
         const struct bundle_layer *a = &s->layers[i];
         any_module = any_module || a->kind == BUNDLE_MODULE;
-        bool at_home = a->kind != BUNDLE_OBJECT;
+        bool at_home = !bundle_kind_native(a->kind);
         for (uint32_t k = 0; k < s->layer_count; k++) {
             const struct bundle_layer *b = &s->layers[k];
-            if (b->kind == BUNDLE_MODULE && digest_equal(&b->content, &a->target.module))
+            if (a->kind == BUNDLE_SNAPSHOT)
+                at_home = at_home || is_object_of(b, a);
+            else if (b->kind == BUNDLE_MODULE && digest_equal(&b->content, &a->target.module))
                 at_home = true;
-            if (k < i && a->kind == b->kind && a->kind != BUNDLE_OBJECT &&
+            if (k < i && a->kind == b->kind && !bundle_kind_native(a->kind) &&
                 strcmp(a->name, b->name) == 0)
                 return error_set(err, ST_MALFORMED, "two layers have the name %s", a->name);
+            if (k < i && a->kind == BUNDLE_SNAPSHOT && b->kind == BUNDLE_SNAPSHOT &&
+                digest_equal(&a->content, &b->content))
+                return error_set(err, ST_MALFORMED, "two layers are one snapshot");
         }
         if (!at_home)
-            return error_set(err, ST_MALFORMED,
-                             "layer %u is an object of a module that is not in the bundle", i);
+            return error_set(err, ST_MALFORMED, "layer %u is %s that is not in the bundle", i,
+                             a->kind == BUNDLE_OBJECT ? "an object of a module"
+                                                      : "a snapshot of an object");
     }
     return any_module ? ST_OK : error_set(err, ST_MALFORMED, "the bundle holds no module");
 }

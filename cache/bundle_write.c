@@ -49,6 +49,13 @@ static json_t *layer_annotations(const struct bundle_layer *layer) {
     oci_digest_text(&layer->content, content);
     snprintf(size, sizeof size, "%llu", (unsigned long long)layer->content_size);
     const struct bundle_target *t = &layer->target;
+    if (layer->kind == BUNDLE_SNAPSHOT) {
+        oci_digest_text(&layer->object, key_text);
+        snprintf(title, sizeof title, "%.12s.snap.zst", key_text + 7);
+        return json_pack("{s:s, s:s, s:s, s:s}", "vnd.hutch.content.digest", content,
+                         "vnd.hutch.content.size", size, "vnd.hutch.object.digest", key_text,
+                         "org.opencontainers.image.title", title);
+    }
     if (layer->kind != BUNDLE_OBJECT) {
         const char *suffix = layer->kind == BUNDLE_MODULE ? "wasm" : "erofs";
         snprintf(title, sizeof title, "%s.%s.zst", layer->name, suffix);

@@ -425,9 +425,10 @@ enum status trust_revoke(const char *directory, const struct digest *id, const c
  */
 /* clang-format off */
 #define BUNDLE_KINDS(KIND)                                                                     \
-    KIND(MODULE, "module", "application/vnd.hutch.module.v1.wasm+zstd")                        \
-    KIND(OBJECT, "object", "application/vnd.hutch.object.v1.elf+zstd")                         \
-    KIND(IMAGE,  "image",  "application/vnd.hutch.image.v1.erofs+zstd")
+    KIND(MODULE,   "module",   "application/vnd.hutch.module.v1.wasm+zstd")                    \
+    KIND(OBJECT,   "object",   "application/vnd.hutch.object.v1.elf+zstd")                     \
+    KIND(IMAGE,    "image",    "application/vnd.hutch.image.v1.erofs+zstd")                    \
+    KIND(SNAPSHOT, "snapshot", "application/vnd.hutch.snapshot.v1+zstd")
 
 enum bundle_kind {
 #define KIND(id, word, media_type) BUNDLE_##id,
@@ -437,6 +438,10 @@ enum bundle_kind {
 };
 /* clang-format on */
 const char *bundle_kind_word(enum bundle_kind kind);
+/* Holds code, or addresses of code: taken only from whom the node trusts. */
+static inline bool bundle_kind_native(enum bundle_kind kind) {
+    return kind == BUNDLE_OBJECT || kind == BUNDLE_SNAPSHOT;
+}
 
 /* What a bundle says of a code object; the object's own compatibility record must say the same.
  */
@@ -453,7 +458,8 @@ struct bundle_layer {
     struct digest blob, content; /* of the compressed and of the uncompressed bytes */
     uint64_t blob_size, content_size;
     char name[CACHE_NAME_MAX];   /* module: its name:tag; image: where the app expects it */
-    struct bundle_target target; /* of an object */
+    struct bundle_target target; /* of an object; of a snapshot module and abi alone */
+    struct digest object;        /* of a snapshot: contents of the layer it goes on with */
     const uint8_t *bytes;        /* content_size of them; for bundle_write alone, borrowed */
 };
 
@@ -528,6 +534,13 @@ struct bundle_callbacks {
     enum status (*check_object)(void *context, const uint8_t *bytes, uint64_t size_bytes,
                                 const struct bundle_target *claimed, bool *ret_fits,
                                 struct error *reason, struct error *err);
+    /*
+     * The same for a snapshot: the file snapshot_fd, and the bytes of the object that the
+     * bundle says it belongs to, which this node can run.
+     */
+    enum status (*check_snapshot)(void *context, int snapshot_fd, const uint8_t *object,
+                                  uint64_t object_size, const struct bundle_target *claimed,
+                                  bool *ret_fits, struct error *reason, struct error *err);
     /* One line for a person. May be NULL. */
     void (*note)(void *context, const char *text);
     void *context;
@@ -542,11 +555,11 @@ struct bundle_import_options {
 };
 #define BUNDLE_MAX_BYTES_DEFAULT (UINT64_C(16) << 30)
 struct bundle_report {
-    uint32_t modules, objects, images; /* taken */
-    uint32_t objects_unsigned;         /* left out: nobody vouches for them */
-    uint32_t objects_unfit;            /* left out: not for this node */
-    uint64_t content_bytes;            /* taken, uncompressed */
-    struct digest statement;           /* the entry the app's name means */
+    uint32_t modules, objects, images, snapshots; /* taken */
+    /* left out: nobody vouches for them; not for this node */
+    uint32_t objects_unsigned, objects_unfit, snapshots_unsigned, snapshots_unfit;
+    uint64_t content_bytes;  /* taken, uncompressed */
+    struct digest statement; /* the entry the app's name means */
 };
 /*
  * Checks every layer, then publishes: entries first, names last. What fails before that leaves

@@ -161,6 +161,7 @@ enum status cache_each(struct cache *c, cache_visitor visit, void *context, stru
 }
 
 struct each_object {
+    struct cache *cache;
     const struct digest *module;
     struct digest found[256];
     uint32_t count;
@@ -171,8 +172,14 @@ static enum status each_object(void *context, const void *key, size_t key_size,
     struct each_object *each = context;
     (void)body;
     if (key_size != 2 * sizeof *each->found) return ST_DAMAGED;
-    memcpy(&each->found[each->count++], (const uint8_t *)key + sizeof *each->found,
-           sizeof *each->found);
+    const uint8_t *digest = (const uint8_t *)key + sizeof *each->found;
+    /* Snapshots of the module are listed too, and may be many. */
+    struct reader record;
+    enum status status =
+        index_get(each->cache, DB_OBJECTS, digest, sizeof *each->found, &record);
+    if (status != ST_OK) return status == ST_NOT_FOUND ? ST_DAMAGED : status;
+    if (reader_u8(&record) != CACHE_OBJECT) return ST_OK;
+    memcpy(&each->found[each->count++], digest, sizeof *each->found);
     return each->count < countof(each->found) ? ST_OK : ST_EXIT;
 }
 
@@ -186,6 +193,7 @@ enum status cache_each_object(struct cache *c, const struct digest *module, cach
                               void *context, struct error *err) {
     auto_free struct each_object *each = calloc(1, sizeof *each);
     if (!each) return error_set(err, ST_NO_MEMORY, "out of memory");
+    each->cache = c;
     each->module = module;
     enum status status = index_read(c, read_objects, each, err);
     for (uint32_t i = 0; i < each->count && status == ST_OK; i++) {

@@ -168,11 +168,16 @@ static enum status check_entry(struct cache_writer *w, const struct cache_entry 
                                struct error *err) {
     if (entry->ref_count > CACHE_REFS_MAX)
         return error_set(err, ST_LIMIT, "more than %u references", CACHE_REFS_MAX);
-    if (entry->kind != CACHE_OBJECT) return ST_OK;
     struct cache_entry own = {0};
     entry_from_file(w->cache, w->fd, w->size, &own);
-    return own.kind == CACHE_OBJECT ? ST_OK
-                                    : error_set(err, ST_DAMAGED, "not a sound code object");
+    if ((own.kind == CACHE_OBJECT) == (entry->kind == CACHE_OBJECT)) return ST_OK;
+    if (entry->kind == CACHE_OBJECT)
+        return error_set(err, ST_DAMAGED, "not a sound code object");
+    /* Should the index be lost, it would be found again as what its bytes are, under the key
+     * that they name; and who put it as something else was not asked whether it may run. */
+    return error_set(err, ST_DAMAGED, "these bytes are native code, not a%s %s",
+                     entry->kind == CACHE_IMAGE || entry->kind == CACHE_OTHER ? "n" : "",
+                     cache_kind_name(entry->kind));
 }
 
 enum status cache_writer_finish(struct cache_writer *w, const struct cache_entry *entry,

@@ -214,7 +214,10 @@ static enum status describe(struct packing *p, struct error *err) {
     if (status != ST_OK) return status;
     buffer_put_u8(&json, 0);
     if ((status = buffer_status(&json, err)) != ST_OK) return status;
-    p->parts->statement.app = strdup((char *)json.bytes);
+    /* With its keys in order, as the statement will have it: the order of variables is seen. */
+    json_t *value = json_loads((char *)json.bytes, 0, NULL);
+    p->parts->statement.app = value ? json_dumps(value, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
+    json_decref(value);
     return p->parts->statement.app ? ST_OK : no_memory(err);
 }
 

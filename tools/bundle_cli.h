@@ -21,6 +21,10 @@ void bundle_target_of(const struct abi_compat *compat, struct bundle_target *ret
 enum status bundle_object_check(void *context, const uint8_t *bytes, uint64_t size_bytes,
                                 const struct bundle_target *claimed, bool *ret_fits,
                                 struct error *reason, struct error *err);
+/* struct bundle_callbacks.check_snapshot, likewise. */
+enum status bundle_snapshot_check(void *context, int snapshot_fd, const uint8_t *object,
+                                  uint64_t object_size, const struct bundle_target *claimed,
+                                  bool *ret_fits, struct error *reason, struct error *err);
 
 /* ---- bundle_image.c ---- */
 /* A file image, checked, or one made of the directory at path. */

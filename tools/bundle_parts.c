@@ -7,13 +7,16 @@
 
 #include "tools/object_describe.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 void bundle_parts_finish(struct bundle_parts *p) {
     for (uint32_t i = 0; i < p->module_count; i++) buffer_finish(&p->modules[i]);
-    for (uint32_t i = 0; i < p->map_count; i++)
+    for (uint32_t i = 0; i < p->map_count; i++) {
         if (p->maps[i].bytes) munmap((void *)(uintptr_t)p->maps[i].bytes, p->maps[i].size);
+        close(p->maps[i].fd);
+    }
     free(p->modules);
     free(p->maps);
     bundle_statement_finish(&p->statement);
@@ -29,8 +32,7 @@ enum status bundle_full_name(const char *text, char ret_name[CACHE_NAME_MAX],
     return status;
 }
 
-/* Room for one more; the new one is zero. */
-static struct bundle_layer *add_layer(struct bundle_parts *p, struct error *err) {
+struct bundle_layer *bundle_add_layer(struct bundle_parts *p, struct error *err) {
     struct bundle_statement *s = &p->statement;
     struct bundle_layer *grown = realloc(s->layers, (s->layer_count + 1) * sizeof *grown);
     if (!grown) {
@@ -42,14 +44,16 @@ static struct bundle_layer *add_layer(struct bundle_parts *p, struct error *err)
     return &grown[s->layer_count++];
 }
 
-/* Maps a file for as long as the parts live. */
-static enum status keep_map(struct bundle_parts *p, int fd, const uint8_t **ret_bytes,
+enum status bundle_keep_map(struct bundle_parts *p, int fd, const uint8_t **ret_bytes,
                             size_t *ret_size, struct error *err) {
     struct bundle_map *grown = realloc(p->maps, (p->map_count + 1) * sizeof *grown);
     if (!grown) return error_set(err, ST_NO_MEMORY, "out of memory");
     p->maps = grown;
+    auto_fd int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) return error_set_errno(err, ST_IO, "cannot keep a file open");
     enum status status = cli_map_file(fd, ret_bytes, ret_size, err);
-    if (status == ST_OK) grown[p->map_count++] = (struct bundle_map){*ret_bytes, *ret_size};
+    if (status == ST_OK)
+        grown[p->map_count++] = (struct bundle_map){*ret_bytes, *ret_size, steal_fd(&copy)};
     return status;
 }
 
@@ -101,9 +105,9 @@ static enum status add_object(struct bundle_parts *p, const struct buffer *wasm,
     const uint8_t *bytes;
     size_t size;
     enum status status = get_object(p, wasm, file, target, &fd, &compat, err);
-    if (status == ST_OK) status = keep_map(p, fd, &bytes, &size, err);
+    if (status == ST_OK) status = bundle_keep_map(p, fd, &bytes, &size, err);
     if (status != ST_OK) return status;
-    struct bundle_layer *layer = add_layer(p, err);
+    struct bundle_layer *layer = bundle_add_layer(p, err);
     if (!layer) return ST_NO_MEMORY;
     layer->kind = BUNDLE_OBJECT;
     layer->bytes = bytes;
@@ -122,7 +126,7 @@ enum status bundle_add_module(struct bundle_parts *p, const char *name, struct b
     struct buffer *kept = &grown[p->module_count++];
     *kept = *wasm;
     *wasm = (struct buffer){0};
-    struct bundle_layer *layer = add_layer(p, err);
+    struct bundle_layer *layer = bundle_add_layer(p, err);
     if (!layer) return ST_NO_MEMORY;
     layer->kind = BUNDLE_MODULE;
     layer->bytes = kept->bytes;
@@ -139,12 +143,12 @@ enum status bundle_add_image(struct bundle_parts *p, const char *guest, int fd,
                              struct digest *ret_digest, struct error *err) {
     const uint8_t *bytes;
     size_t size;
-    struct bundle_layer *layer = add_layer(p, err);
+    struct bundle_layer *layer = bundle_add_layer(p, err);
     if (!layer) return ST_NO_MEMORY;
     if (!guest[0] || strlen(guest) >= sizeof layer->name)
         return error_set(err, ST_USAGE, "no path in the guest, or one of over %zu bytes",
                          sizeof layer->name - 1);
-    enum status status = keep_map(p, fd, &bytes, &size, err);
+    enum status status = bundle_keep_map(p, fd, &bytes, &size, err);
     if (status != ST_OK) return status;
     layer->kind = BUNDLE_IMAGE;
     layer->bytes = bytes;

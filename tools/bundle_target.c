@@ -1,9 +1,12 @@
 /*
  * A code object's compatibility record to what a bundle says of it, and the other way round: is
- * this object the one that was signed, and can it run here?
+ * this object the one that was signed, and can it run here? Likewise of a snapshot, which
+ * belongs to one object.
  */
 #include "loader/loader.h"
 #include "tools/bundle_cli.h"
+
+#include <unistd.h>
 
 static void feature_words(uint64_t features, char *ret_text, size_t size) {
     size_t at = 0;
@@ -76,4 +79,48 @@ enum status bundle_object_check(void *context, const uint8_t *bytes, uint64_t si
     arena_reset(&arena);
     *ret_fits = object_read(bytes, size_bytes, true, &arena, &object, reason) == ST_OK;
     return ST_OK;
+}
+
+/* ---- snapshots --------------------------------------------------------------------------- */
+
+/* Whether its header says what the bundle does. */
+static enum status compare_snapshot(const struct snapshot_facts *facts,
+                                    const struct bundle_target *claimed,
+                                    const struct abi_compat *object, struct error *err) {
+    char abi[sizeof claimed->abi];
+    snprintf(abi, sizeof abi, "%016llx", (unsigned long long)facts->abi_fingerprint);
+    const char *what = NULL;
+    if (!digest_equal(&facts->object, &object->content)) what = "code object";
+    if (!digest_equal(&facts->module, &claimed->module)) what = "module";
+    if (strcmp(abi, claimed->abi) != 0) what = "ABI fingerprint";
+    if (!what) return ST_OK;
+    return error_set(err, ST_DAMAGED,
+                     "the snapshot was made with another %s than the bundle says", what);
+}
+
+enum status bundle_snapshot_check(void *context, int snapshot_fd, const uint8_t *object,
+                                  uint64_t object_size, const struct bundle_target *claimed,
+                                  bool *ret_fits, struct error *reason, struct error *err) {
+    (void)context;
+    enum status status = snapshot_verify_digest(snapshot_fd, err);
+    if (status != ST_OK) return status;
+    int copy = dup(snapshot_fd);
+    if (copy < 0) return error_set_errno(err, ST_IO, "cannot read the snapshot");
+    struct snapshot *snapshot = NULL;
+    status = snapshot_open(copy, &snapshot, err);
+    if (status == ST_INCOMPATIBLE) { /* a format that nothing here can resume */
+        *reason = *err;
+        *ret_fits = false;
+        return ST_OK;
+    }
+    if (status != ST_OK) return status;
+    struct snapshot_facts facts;
+    snapshot_describe(snapshot, &facts);
+    auto_arena struct arena arena = {0};
+    struct abi_object is;
+    status = object_read(object, object_size, true, &arena, &is, err);
+    if (status == ST_OK) status = compare_snapshot(&facts, claimed, &is.compat, err);
+    snapshot_close(snapshot);
+    *ret_fits = true; /* its object does, and their ABI is one */
+    return status;
 }

@@ -19,9 +19,9 @@ struct bundle_options {
     const char *output, *target, *sign, *name, *level, *optimize, *sequence, *expires;
     const char *cache_dir, *jobs, *profile;
     struct buffer profile_bytes; /* what compile.profile borrows */
-    const char **images, **args, **env;
-    uint32_t image_count, arg_count, env_count;
-    bool no_objects, json, help;
+    const char **images, **args, **env, **snapshots;
+    uint32_t image_count, arg_count, env_count, snapshot_count;
+    bool no_objects, instaboot, json, help;
     const char *targets[BUNDLE_TARGETS_MAX];
     uint32_t target_count;
     struct compile_options compile;
@@ -69,6 +69,8 @@ static enum status parse(int argc, char **argv, struct bundle_options *o, const 
         {.name = "image", .values = o->images, .value_count = &o->image_count},
         {.name = "arg", .values = o->args, .value_count = &o->arg_count},
         {.name = "env", .values = o->env, .value_count = &o->env_count},
+        {.name = "snapshot", .values = o->snapshots, .value_count = &o->snapshot_count},
+        {.name = "instaboot", .flag = &o->instaboot},
         {.name = "level", .value = &o->level},
         {.letter = 'O', .name = "optimize", .value = &o->optimize},
         {.letter = 'j', .name = "jobs", .value = &o->jobs},
@@ -161,6 +163,23 @@ static enum status add_image(struct bundle_parts *parts, const char *word, struc
     enum status status = bundle_image_open(equals + 1, &fd, err);
     if (status == ST_OK) status = bundle_add_image(parts, guest, fd, NULL, err);
     return status == ST_OK ? ST_OK : error_wrap(err, "--image %s", word);
+}
+
+/* A file, or a name of the store. */
+static enum status add_snapshot(struct bundle_parts *parts, const char *word,
+                                struct error *err) {
+    auto_fd int fd = -1;
+    enum status status = ST_OK;
+    struct cache_name name;
+    if (strchr(word, '/') || access(word, F_OK) == 0 || !parts->cache) {
+        fd = open(word, O_RDONLY | O_CLOEXEC);
+        if (fd < 0) status = error_set_errno(err, ST_IO, "cannot open it");
+    } else {
+        status = cache_name_resolve(parts->cache, word, &name, err);
+        if (status == ST_OK) status = cache_get(parts->cache, &name.digest, &fd, NULL, err);
+    }
+    if (status == ST_OK) status = bundle_add_snapshot(parts, fd, err);
+    return status == ST_OK ? ST_OK : error_wrap(err, "--snapshot %s", word);
 }
 
 /* ---- the statement ----------------------------------------------------------------------- */
@@ -267,6 +286,9 @@ static enum status add_parts(const struct bundle_options *o, const char **files,
         status = bundle_full_name(o->name, s->name, err);
     else if (status == ST_OK && !s->name[0])
         memcpy(s->name, s->layers[0].name, sizeof s->name);
+    for (uint32_t i = 0; i < o->snapshot_count && status == ST_OK; i++)
+        status = add_snapshot(parts, o->snapshots[i], err);
+    if (status == ST_OK && o->instaboot) status = bundle_make_snapshots(parts, err);
     return status;
 }
 
@@ -302,11 +324,13 @@ static enum status bundle(int argc, char **argv, struct bundle_options *o, struc
     auto_free const char **images = calloc((size_t)argc + 1, sizeof *images);
     auto_free const char **args = calloc((size_t)argc + 1, sizeof *args);
     auto_free const char **env = calloc((size_t)argc + 1, sizeof *env);
-    if (!files || !images || !args || !env)
+    auto_free const char **snapshots = calloc((size_t)argc + 1, sizeof *snapshots);
+    if (!files || !images || !args || !env || !snapshots)
         return error_set(err, ST_NO_MEMORY, "out of memory");
     o->images = images;
     o->args = args;
     o->env = env;
+    o->snapshots = snapshots;
     uint32_t count = 0;
     enum status status = parse(argc, argv, o, files, &count, err);
     if (status == ST_OK && !o->help) status = load_profile(o, err);

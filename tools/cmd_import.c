@@ -39,13 +39,15 @@ static void print(const struct import_options *o, const struct bundle *bundle,
     if (signer->trust != BUNDLE_UNSIGNED) digest_hex(&signer->key, key);
     if (o->json) {
         json_t *v = json_pack(
-            "{s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "name", s->name,
-            "sequence", (json_int_t)s->sequence, "signature", trust_word(signer), "key", key,
-            "signer", signer->name, "modules", (json_int_t)r->modules, "objects",
-            (json_int_t)r->objects, "images", (json_int_t)r->images, "objects_unsigned",
+            "{s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+            "name", s->name, "sequence", (json_int_t)s->sequence, "signature",
+            trust_word(signer), "key", key, "signer", signer->name, "modules",
+            (json_int_t)r->modules, "objects", (json_int_t)r->objects, "images",
+            (json_int_t)r->images, "snapshots", (json_int_t)r->snapshots, "objects_unsigned",
             (json_int_t)r->objects_unsigned, "objects_unfit", (json_int_t)r->objects_unfit,
-            "content_bytes", (json_int_t)r->content_bytes, "statement",
-            o->dry_run ? "" : digest);
+            "snapshots_unsigned", (json_int_t)r->snapshots_unsigned, "snapshots_unfit",
+            (json_int_t)r->snapshots_unfit, "content_bytes", (json_int_t)r->content_bytes,
+            "statement", o->dry_run ? "" : digest);
         if (v) json_dumpf(v, stdout, JSON_INDENT(2));
         putchar('\n');
         json_decref(v);
@@ -56,9 +58,11 @@ static void print(const struct import_options *o, const struct bundle *bundle,
                signer->name[0] ? ": signed by " : "", signer->name);
         return;
     }
-    printf("%s: %u module%s, %u object%s, %u image%s, %.1f MB, %s%s\n", s->name, r->modules,
+    printf("%s: %u module%s, %u object%s, %u image%s, ", s->name, r->modules,
            r->modules == 1 ? "" : "s", r->objects, r->objects == 1 ? "" : "s", r->images,
-           r->images == 1 ? "" : "s", (double)r->content_bytes / 1e6,
+           r->images == 1 ? "" : "s");
+    if (r->snapshots) printf("%u snapshot%s, ", r->snapshots, r->snapshots == 1 ? "" : "s");
+    printf("%.1f MB, %s%s\n", (double)r->content_bytes / 1e6,
            signer->name[0] ? "signed by " : trust_word(signer), signer->name);
 }
 
@@ -66,6 +70,7 @@ static enum status import_into(const struct import_options *o, struct cache *cac
                                struct bundle *bundle, struct error *err) {
     struct bundle_import_options options = {
         .callbacks = {.check_object = bundle_object_check,
+                      .check_snapshot = bundle_snapshot_check,
                       .note = note,
                       .context = (void *)(uintptr_t)o},
         .allow_unsigned = o->allow_unsigned,

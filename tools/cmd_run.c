@@ -190,6 +190,17 @@ static enum status add_app(const struct cli_options *o, const struct stored_app 
     return ST_OK;
 }
 
+/* The snapshot that came with an app, if it fits; else the program starts from the beginning.
+ */
+static void bring_snapshot(const struct cli_options *o, const struct stored_app *app,
+                           struct tenant_config *config) {
+    struct error reason = {0};
+    if (stored_app_snapshot(app, config, &config->requests.snapshot_fd, &reason) == ST_OK)
+        return;
+    error_wrap(&reason, "the snapshot in its bundle is not used");
+    cli_note("run", o->file, &reason);
+}
+
 enum status cli_tenant_config(struct cli_options *o, struct arena *arena,
                               struct stored_app *ret_app, struct tenant_config *ret_config,
                               struct error *err) {
@@ -222,6 +233,8 @@ enum status cli_tenant_config(struct cli_options *o, struct arena *arena,
         status = cli_open_snapshot(o, &config.requests.snapshot_fd, &config.object_fd, err);
     if (status == ST_OK && o->file) status = open_object(o, &config.object_fd, ret_app, err);
     if (status == ST_OK && o->file) status = add_app(o, ret_app, arena, &config, err);
+    if (status == ST_OK && o->listen && !o->snapshot && ret_app->snapshot_count)
+        bring_snapshot(o, ret_app, &config);
     if (status == ST_OK && o->profile_out)
         status = cli_profile_open_output(o->profile_out, &config.profile_fd, err);
     if (!o->file) config.name = o->snapshot; /* the rest is as it was then: argc is 0 */

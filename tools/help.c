@@ -243,6 +243,9 @@ static const struct help helps[] = {
      "                         whose files the app sees as PATH\n"
      "      --env NAME=VALUE   a variable that the app is started with\n"
      "      --arg ARG          an argument that stands before those of a command line\n"
+     "      --instaboot        run the program once for each object that this machine can\n"
+     "                         run, until it waits for a request, and pack a snapshot of it\n"
+     "      --snapshot FILE    or one that 'hutch snapshot create' has made: file or name\n"
      "      --level N          of compression, 1 to 19 (default: 9)\n"
      "  -O, --optimize LEVEL   as for compile\n"
      "  -j, --jobs N           as for compile\n"
@@ -259,7 +262,8 @@ static const struct help helps[] = {
      "    --image /usr=usr --env PYTHONHOME=/usr -o python.tar\n"
      "  hutch bundle --sign ci.key blog -o blog.tar        blog/app.yaml\n"
      "  skopeo copy oci-archive:python.tar docker://registry.example/python:3.11\n",
-     "The same modules, options, sequence and key give the same bytes.\n"
+     "The same modules, options, sequence and key give the same bytes; not with "
+     "--instaboot.\n"
      "\n"
      "Exit status: 0 done, 1 failed, 2 a mistake on the command line.\n",
      'I'},
@@ -268,9 +272,10 @@ static const struct help helps[] = {
      "\n"
      "Takes a bundle into the cache, so that 'hutch run NAME' finds it; - reads standard "
      "input.\n"
-     "Every digest is checked before anything of it can be found. Native code is taken only "
-     "from\n"
-     "a bundle that a trusted key signed; of others the modules are, and are compiled here.\n"
+     "Every digest is checked before anything of it can be found. Native code and snapshots "
+     "are\n"
+     "taken only from a bundle that a trusted key signed; of others the modules are, and are\n"
+     "compiled here.\n"
      "\n"
      "Options:\n"
      "      --allow-unsigned  native code of unknown makers too: it runs with your rights\n"

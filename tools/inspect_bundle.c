@@ -23,12 +23,19 @@ static json_t *layer_value(const struct bundle_layer *layer) {
                           "blob", blob, "blob_bytes", (json_int_t)layer->blob_size, "sha256",
                           content, "size_bytes", (json_int_t)layer->content_size);
     if (!v) return NULL;
+    digest_hex(&layer->target.module, module);
+    if (layer->kind == BUNDLE_SNAPSHOT) {
+        char object[DIGEST_HEX_SIZE];
+        digest_hex(&layer->object, object);
+        json_object_update_new(v, json_pack("{s:s, s:s, s:s}", "module", module, "object",
+                                            object, "abi", layer->target.abi));
+        return v;
+    }
     if (layer->kind != BUNDLE_OBJECT) {
         json_object_set_new(v, "name", json_string(layer->name));
         return v;
     }
     const struct bundle_target *t = &layer->target;
-    digest_hex(&t->module, module);
     digest_hex(&t->compiler, compiler);
     json_object_update_new(v, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "module",
                                         module, "compiler", compiler, "target", t->target,
@@ -77,6 +84,15 @@ static void print_time(const char *label, uint64_t seconds) {
     printf("%-11s %llu (%s)\n", label, (unsigned long long)seconds, when);
 }
 
+static const char *target_of(const struct bundle_statement *s,
+                             const struct bundle_layer *snapshot) {
+    for (uint32_t i = 0; i < s->layer_count; i++)
+        if (s->layers[i].kind == BUNDLE_OBJECT &&
+            digest_equal(&s->layers[i].content, &snapshot->object))
+            return s->layers[i].target.target;
+    return "?";
+}
+
 static void print_text(const char *path, const struct bundle *bundle, const json_t *notes) {
     const struct bundle_statement *s = bundle_statement_of(bundle);
     const struct bundle_signer *signer = bundle_signer_of(bundle);
@@ -98,14 +114,16 @@ static void print_text(const char *path, const struct bundle *bundle, const json
     for (uint32_t i = 0; i < s->env.count; i++)
         printf("%-11s %s\n", i ? "" : "variables", s->env.words[i]);
     if (s->app) printf("app         can be served (--json shows how)\n");
-    printf("\n%-7s %12s %12s  %s\n", "layer", "bytes", "in bundle", "what");
+    printf("\n%-8s %12s %12s  %s\n", "layer", "bytes", "in bundle", "what");
     for (uint32_t i = 0; i < s->layer_count; i++) {
         const struct bundle_layer *l = &s->layers[i];
         digest_hex(&l->target.module, hex);
-        printf("%-7s %12llu %12llu  ", bundle_kind_word(l->kind),
+        printf("%-8s %12llu %12llu  ", bundle_kind_word(l->kind),
                (unsigned long long)l->content_size, (unsigned long long)l->blob_size);
         if (l->kind == BUNDLE_OBJECT)
             printf("%s -O%s of module %.12s\n", l->target.target, l->target.opt_level, hex);
+        else if (l->kind == BUNDLE_SNAPSHOT)
+            printf("with the object for %s\n", target_of(s, l));
         else
             printf("%s\n", l->name);
     }
@@ -117,7 +135,10 @@ static enum status show(const char *path, struct bundle *bundle, bool json, stru
     json_t *notes = json_array();
     if (!notes) return error_set(err, ST_NO_MEMORY, "out of memory");
     struct bundle_import_options options = {
-        .callbacks = {.check_object = bundle_object_check, .note = keep_note, .context = notes},
+        .callbacks = {.check_object = bundle_object_check,
+                      .check_snapshot = bundle_snapshot_check,
+                      .note = keep_note,
+                      .context = notes},
         .verify_only = true,
         .now = 1, /* an expired one is shown too */
     };

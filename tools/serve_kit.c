@@ -5,6 +5,7 @@
  */
 #include "tools/serve_cli.h"
 
+#include "tools/app_kit.h"
 #include "tools/bundle_cli.h"
 #include "tools/stored_app.h"
 
@@ -143,44 +144,7 @@ static enum status open_mount(struct kit_maker *m, struct serve_kit *kit,
     return ST_OK;
 }
 
-/* Tenants open nothing, so a directory of the node's disk cannot be theirs: private ones lie in
- * their memory. */
-static enum status add_volume(struct serve_kit *kit, const struct app_volume *volume,
-                              struct error *err) {
-    if (volume->kind == APP_PERSISTENT)
-        return error_set(
-            err, ST_UNSUPPORTED,
-            "volumes: %s: persistent volumes are not served yet; kind: private lies "
-            "in memory",
-            volume->path);
-    struct tenant_dir *dir = NULL; /* a mount that it lies over */
-    for (uint32_t i = 0; i < kit->dir_count; i++)
-        if (kit->dirs[i].image && strcmp(kit->dirs[i].guest, volume->path) == 0)
-            dir = &kit->dirs[i];
-    if (!dir) {
-        dir = &kit->dirs[kit->dir_count++];
-        *dir = (struct tenant_dir){.fd = -1, .guest = volume->path};
-    }
-    dir->read_only = false;
-    dir->memory = true;
-    dir->size_bytes = volume->size_bytes;
-    return ST_OK;
-}
-
 /* ---- environment ------------------------------------------------------------------------- */
-
-static enum status add_variable(struct serve_kit *kit, const char *name, const char *value,
-                                struct error *err) {
-    size_t length = strlen(name), size = length + strlen(value) + 2;
-    char *pair = arena_alloc(&kit->arena, size);
-    if (!pair) return out_of_memory(err);
-    snprintf(pair, size, "%s=%s", name, value);
-    uint32_t at = 0; /* of equal names the last one counts */
-    while (at < kit->envc && strncmp(kit->env[at], pair, length + 1) != 0) at++;
-    kit->env[at] = pair;
-    if (at == kit->envc) kit->envc++;
-    return ST_OK;
-}
 
 static enum status add_secret(struct serve_kit *kit, const struct app_secret *secret,
                               struct error *err) {
@@ -193,7 +157,7 @@ static enum status add_secret(struct serve_kit *kit, const struct app_secret *se
     if (strlen((const char *)b.bytes) + 1 != b.size)
         return error_set(err, ST_INVALID, "secrets: %s: %s holds a NUL byte", secret->name,
                          secret->file);
-    status = add_variable(kit, secret->name, (const char *)b.bytes, err);
+    status = app_kit_variable(kit, secret->name, (const char *)b.bytes, err);
     explicit_bzero(b.bytes, b.size);
     return status;
 }
@@ -201,29 +165,16 @@ static enum status add_secret(struct serve_kit *kit, const struct app_secret *se
 enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *err) {
     struct kit_maker *m = context;
     const struct app *app = kit->app;
-    /* room for what a bundle may bring, too; its own limits are lower */
-    const uint32_t most = 1024;
-    kit->argv = arena_array(&kit->arena, (size_t)app->args.count + most, sizeof *kit->argv);
-    kit->env = arena_array(&kit->arena, (size_t)app->env_count + app->secret_count + most,
-                           sizeof *kit->env);
-    kit->dirs = arena_array(&kit->arena, (size_t)app->mount_count + app->volume_count + most,
-                            sizeof *kit->dirs);
-    if (!kit->argv || !kit->env || !kit->dirs) return out_of_memory(err);
-    kit->argv[kit->argc++] = app->argv0;
-    enum status status = app->module.kind == APP_MODULE_FILE ? module_from_file(m, kit, err)
-                                                             : module_from_store(m, kit, err);
+    enum status status = app_kit_begin(kit, err);
+    if (status != ST_OK) return status;
+    status = app->module.kind == APP_MODULE_FILE ? module_from_file(m, kit, err)
+                                                 : module_from_store(m, kit, err);
     if (status != ST_OK) return error_wrap(err, "%s: module %s", app->file, app->module.text);
     if ((status = place_object(kit, err)) != ST_OK)
         return error_wrap(err, "%s: module %s", app->file, app->module.text);
-    for (uint32_t i = 0; i < app->args.count; i++) kit->argv[kit->argc++] = app->args.items[i];
     for (uint32_t i = 0; i < app->mount_count && status == ST_OK; i++)
         status = open_mount(m, kit, &app->mounts[i], err);
-    for (uint32_t i = 0; i < app->volume_count && status == ST_OK; i++)
-        status = add_volume(kit, &app->volumes[i], err);
-    if (status == ST_OK && app->interface == APP_HTTP)
-        status = add_variable(kit, "LISTEN_FDS", "1", err); /* descriptor 3 */
-    for (uint32_t i = 0; i < app->env_count && status == ST_OK; i++)
-        status = add_variable(kit, app->env[i].name, app->env[i].value, err);
+    if (status == ST_OK) status = app_kit_finish(kit, err);
     for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)
         status = add_secret(kit, &app->secrets[i], err);
     if (status != ST_OK) return error_wrap(err, "%s", app->file);

@@ -1,7 +1,8 @@
 /*
- * The snapshot that an app's instances start from: made when the app is deployed, of the
- * program as it waits for its first request, after the warm-up requests of app.yaml. Kept in
- * the store, unless secrets have been in the program's memory: then in memory alone.
+ * The snapshot that an app's instances start from: what an imported app brought along, where it
+ * fits; else made when the app is deployed, of the program as it waits for its first request,
+ * after the warm-up requests of app.yaml. Kept in the store, unless secrets have been in the
+ * program's memory: then in memory alone.
  *
  * What a snapshot depends on is in its key: the object, everything the program is given, the
  * images, the warm-up requests. Without one the app is served all the same, only slower; so a
@@ -9,17 +10,14 @@
  */
 #include "tools/serve_cli.h"
 
-#include "tools/snapshot_make.h"
+#include "tools/app_kit.h"
+#include "tools/stored_app.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STEP_TIMEOUT_MS UINT64_C(60000)
-
 static void say(const char *text) { fprintf(stderr, "hutch: serve: %s\n", text); }
-
-static const struct app_request plain = {.method = "GET", .path = "/", .body = ""};
 
 /* Files of the store never change, and a file that is none of its is known by what changes
  * where it does. */
@@ -34,8 +32,8 @@ static void put_file(struct buffer *b, int fd) {
 }
 
 static enum status make_key(const struct serve_kit *kit, const struct tenant_config *config,
-                            const struct buffer *requests, uint32_t count,
-                            struct cache_key *ret_key, struct error *err) {
+                            const struct app_requests *requests, struct cache_key *ret_key,
+                            struct error *err) {
     static const char purpose[] = "hutch serve snapshot 1";
     auto_buffer struct buffer b = {0};
     tenant_config_text(config, &b);
@@ -50,8 +48,8 @@ static enum status make_key(const struct serve_kit *kit, const struct tenant_con
         buffer_put_u64(&b, d->size_bytes);
         put_file(&b, d->fd);
     }
-    for (uint32_t i = 0; i < count; i++)
-        buffer_put_str(&b, requests[i].bytes, requests[i].size);
+    for (uint32_t i = 0; i < requests->count; i++)
+        buffer_put_str(&b, requests->bytes[i].bytes, requests->bytes[i].size);
     struct digest all = digest_of(b.bytes, b.size), what = digest_of(purpose, sizeof purpose);
     *ret_key = cache_key_of(&all, &what);
     return buffer_status(&b, err);
@@ -70,47 +68,46 @@ static enum status keep(struct cache *cache, const struct cache_key *key, int *f
     return ST_OK;
 }
 
+/* What the bundle of an imported app brought. Says why none of it is used, where there is any.
+ */
+static bool find_imported(struct cache *cache, struct serve_kit *kit,
+                          const struct tenant_config *config) {
+    const struct app *app = kit->app;
+    struct stored_app stored;
+    struct error ignored = {0}, reason = {0};
+    char name[CACHE_NAME_MAX];
+    bool is_digest;
+    struct digest digest;
+    /* A secret is in the program's configuration, and was not there when the app was bundled.
+     */
+    if (!cache || app->secret_count || access(app->file, F_OK) == 0 ||
+        cache_name_parse(app->file, name, &is_digest, &digest, &ignored) != ST_OK ||
+        stored_app_open(cache, app->file, &stored, &ignored) != ST_OK)
+        return false;
+    bool found = stored_app_snapshot(&stored, config, &kit->snapshot_fd, &reason) == ST_OK;
+    if (!found && stored.snapshot_count) {
+        error_wrap(&reason, "%s: the snapshot in its bundle is not used", app->file);
+        say(reason.message);
+    }
+    stored_app_close(&stored);
+    return found;
+}
+
 static enum status make(struct cache *cache, struct serve_kit *kit,
-                        const struct tenant_config *config, const struct buffer *bytes,
-                        uint32_t count, struct error *err) {
+                        const struct tenant_config *config, const struct app_requests *requests,
+                        struct error *err) {
     struct cache_key key;
     struct error ignored = {0};
-    const struct app *app = kit->app;
-    bool kept = cache && !app->secret_count;
-    enum status status = make_key(kit, config, bytes, count, &key, err);
+    bool kept = cache && !kit->app->secret_count;
+    enum status status = make_key(kit, config, requests, &key, err);
     if (status != ST_OK) return status;
     if (kept && cache_find(cache, &key, &kit->snapshot_fd, NULL, &ignored) == ST_OK)
         return ST_OK;
     auto_fd int fd = -1;
-    struct snapshot_request *requests =
-        arena_array(&kit->arena, (size_t)count + 1, sizeof *requests);
-    if (!requests) return error_set(err, ST_NO_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < count; i++)
-        requests[i] = (struct snapshot_request){bytes[i].bytes, bytes[i].size};
-    struct snapshot_make wanted = {.config = config,
-                                   .arena = &kit->arena,
-                                   .warm_ups = requests,
-                                   .warm_up_count = app->instaboot.request_count,
-                                   .trial = &requests[count - 1],
-                                   .timeout_ms = STEP_TIMEOUT_MS};
-    for (uint32_t i = 0; i < app->instaboot.request_count; i++)
-        if (app->instaboot.requests[i].timeout_ns / 1000000 > wanted.timeout_ms)
-            wanted.timeout_ms = app->instaboot.requests[i].timeout_ns / 1000000;
-    status = snapshot_make(&wanted, &fd, err);
+    status = app_snapshot_make(kit, config, requests, &fd, err);
     if (status == ST_OK && kept) status = keep(cache, &key, &fd, err);
     if (status == ST_OK) kit->snapshot_fd = steal_fd(&fd);
     return status;
-}
-
-/* The requests that are sent; without any, one that is not for warming up but to see what a
- * first request touches. */
-static enum status write_requests(const struct app *app, struct buffer *bytes,
-                                  struct error *err) {
-    enum status status = ST_OK;
-    uint32_t count = app->instaboot.request_count;
-    for (uint32_t i = 0; i < count && status == ST_OK; i++)
-        status = serve_warm_up(app, &app->instaboot.requests[i], &bytes[i], err);
-    return count ? status : serve_warm_up(app, &plain, &bytes[0], err);
 }
 
 void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit) {
@@ -118,30 +115,13 @@ void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit) {
     /* A CGI program never waits for a request: it is started for one. */
     if (!app->instaboot.enabled || app->interface == APP_CGI) return;
     struct error err = {0};
-    uint32_t count = app->instaboot.request_count ? app->instaboot.request_count : 1;
-    struct buffer *bytes = arena_array(&kit->arena, count, sizeof *bytes);
-    struct tenant_config config = {
-        .object_fd = kit->object_fd,
-        .profile_fd = -1,
-        .interface = app->interface == APP_FASTCGI ? TENANT_FASTCGI : TENANT_HTTP,
-        .max_memory_bytes = app->limits.memory_bytes,
-        .max_stack_bytes = app->limits.stack_bytes,
-        .name = app->name,
-        .argc = kit->argc,
-        .argv = kit->argv,
-        .envc = kit->envc,
-        .env = kit->env,
-        .dir_count = kit->dir_count,
-        .dirs = kit->dirs,
-        .requests = {.socket = app->interface == APP_FASTCGI ? 0 : 3,
-                     .listen_fd = -1,
-                     .control_fd = -1,
-                     .snapshot_fd = -1},
-    };
-    enum status status = bytes ? write_requests(app, bytes, &err)
-                               : error_set(&err, ST_NO_MEMORY, "out of memory");
-    if (status == ST_OK) status = make(cache, kit, &config, bytes, count, &err);
-    for (uint32_t i = 0; bytes && i < count; i++) buffer_finish(&bytes[i]);
+    struct app_requests requests = {0};
+    struct tenant_config config;
+    app_kit_config(kit, &config);
+    if (find_imported(cache, kit, &config)) return;
+    enum status status = app_requests_make(kit, &requests, &err);
+    if (status == ST_OK) status = make(cache, kit, &config, &requests, &err);
+    app_requests_finish(&requests);
     if (status == ST_OK) return;
     error_wrap(&err, "%s: no snapshot, so instances start from the beginning", app->file);
     say(err.message);

@@ -44,6 +44,7 @@ static enum status start(const struct snapshot_make *make, int snapshot_fd,
         struct error failed = {0};
         int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (nothing >= 0) dup2(nothing, STDIN_FILENO);
+        dup2(STDERR_FILENO, STDOUT_FILENO); /* what it prints is no answer of ours */
         config.requests.control_fd = pair[1];
         config.requests.listen_fd = -1;
         config.requests.snapshot_fd = snapshot_fd;

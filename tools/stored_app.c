@@ -42,6 +42,29 @@ static enum status open_images(struct cache *cache, struct stored_app *app, stru
     return ST_OK;
 }
 
+/* The entry's kind is what the store was told when it was put there, after the bundle's
+ * signature had been looked at: a statement that nobody signed cannot call something else of
+ * the store a snapshot. */
+static enum status open_snapshots(struct cache *cache, struct stored_app *app,
+                                  struct error *err) {
+    const struct bundle_statement *s = &app->statement;
+    app->snapshots = calloc((size_t)s->layer_count + 1, sizeof *app->snapshots);
+    if (!app->snapshots) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < s->layer_count; i++) {
+        const struct bundle_layer *layer = &s->layers[i];
+        struct cache_entry entry;
+        struct error ignored = {0};
+        int fd = -1;
+        if (layer->kind != BUNDLE_SNAPSHOT ||
+            cache_describe(cache, &layer->content, &entry, &ignored) != ST_OK ||
+            entry.kind != CACHE_SNAPSHOT ||
+            cache_get(cache, &layer->content, &fd, NULL, &ignored) != ST_OK)
+            continue;
+        app->snapshots[app->snapshot_count++] = (struct stored_snapshot){fd, layer};
+    }
+    return ST_OK;
+}
+
 static enum status open_app(struct cache *cache, const struct digest *digest,
                             struct stored_app *app, struct error *err) {
     enum status status = read_statement(cache, digest, &app->statement, err);
@@ -51,7 +74,8 @@ static enum status open_app(struct cache *cache, const struct digest *digest,
     while (i < s->layer_count && s->layers[i].kind != BUNDLE_MODULE) i++;
     if (i == s->layer_count) return error_set(err, ST_NOT_FOUND, "it has no module");
     app->module = s->layers[i].content;
-    return open_images(cache, app, err);
+    status = open_images(cache, app, err);
+    return status == ST_OK ? open_snapshots(cache, app, err) : status;
 }
 
 enum status stored_app_open(struct cache *cache, const char *text, struct stored_app *ret_app,
@@ -84,6 +108,8 @@ void stored_app_close(struct stored_app *app) {
     for (uint32_t i = 0; i < app->image_count; i++)
         if (app->images[i].fd >= 0) close(app->images[i].fd);
     free(app->images);
+    for (uint32_t i = 0; i < app->snapshot_count; i++) close(app->snapshots[i].fd);
+    free(app->snapshots);
     bundle_statement_finish(&app->statement);
     *app = (struct stored_app){0};
 }

@@ -17,6 +17,13 @@ struct stored_app {
         const char *path;
     } *images;
     uint32_t image_count;
+    /* Snapshots that came with it, open for reading; those that are gone, or were not taken for
+     * want of trust, are not among them. */
+    struct stored_snapshot {
+        int fd;
+        const struct bundle_layer *layer; /* the statement's */
+    } *snapshots;
+    uint32_t snapshot_count;
 };
 
 /*
@@ -27,6 +34,15 @@ struct stored_app {
 enum status stored_app_open(struct cache *cache, const char *text, struct stored_app *ret_app,
                             struct error *err) must_check;
 void stored_app_close(struct stored_app *app);
+/*
+ * The one of its snapshots that a program started so (config: object, arguments, environment,
+ * request socket) can go on from. Whoever resumes it looks at the whole of it once more.
+ * ST_NOT_FOUND, ST_INCOMPATIBLE, ST_DAMAGED say why there is none. stored_app_snapshot.c.
+ */
+struct tenant_config;
+enum status stored_app_snapshot(const struct stored_app *app,
+                                const struct tenant_config *config, int *ret_fd,
+                                struct error *err) must_check;
 /*
  * How an imported app is served: what app.yaml said when it was bundled, with digests of the
  * store in place of paths. Its secrets, which it names by relative paths, lie beneath

@@ -125,7 +125,9 @@ static void on_alarm(int number) {
 static void trace(struct run *r, pid_t first) {
     unsigned last_calls = 0;
     ticks = 0;
-    while (r->count) {
+    /* Until there is none left: a child may be there that has not been seen stopping yet, when
+     * all that were seen are gone. */
+    for (;;) {
         int status;
         pid_t pid = waitpid(-1, &status, __WALL);
         if (pid < 0 && errno == EINTR) {
@@ -138,6 +140,8 @@ static void trace(struct run *r, pid_t first) {
         }
         if (pid < 0) return;
         struct tracee *t = tracee_of(r, pid);
+        if (WIFSTOPPED(status) && r->result.hit && r->fault->kind == FAULT_KILL_ALL)
+            kill(pid, SIGKILL); /* born too late to have been killed with the others */
         if (WIFSTOPPED(status)) {
             int signal = stopped(r, t, status);
             ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(long)signal);

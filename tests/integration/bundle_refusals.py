@@ -395,6 +395,8 @@ def damage():
     whole = plain().read_bytes()
     dice = random.Random(3)
     harmless = 0
+    sound = run("import", "--dry-run", plain())
+    check(sound.status == 0 and "sound, trusted" in sound.out, "unaltered", sound)
     with tarfile.open(plain()) as tar:
         used = [(m.offset_data, m.offset_data + m.size) for m in tar
                 if m.isfile() and m.name != "index.json"]  # which has annotations for people
@@ -408,6 +410,7 @@ def damage():
         result = run("import", "--dry-run", "bad.tar")
         if result.status == 0 and not inside:
             harmless += 1
+            check(result.out == sound.out and not result.err, f"byte {at} altered, to no effect", result)
             continue
         check(result.status == 1 and result.err.count("\n") == 1 and not result.out,
               f"byte {at} altered", result)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Bundles as people use them: made and signed, carried by stock tools, imported, run; and what is
-refused (bundle_refusals.py).
+"""Bundles as people use them: made and signed, carried by stock tools, imported, run; and snapshots
+that come along (bundle_snapshots.py); what is refused (bundle_refusals.py).
 
     tests/integration/test_bundle.py [WORD...]
 
@@ -380,6 +380,7 @@ def through_a_registry():
     expect(run("import", "again.tar", cache="again"), 0)
 
 
+import bundle_snapshots  # noqa: E402, F401: its tests come next
 import bundle_refusals  # noqa: E402, F401: its tests come last
 
 sys.exit(bundleworld.main())

@@ -1,7 +1,7 @@
 /*
  * A small signed bundle for the tests of bundles: the module that the fixture's code object
- * (object_seed.c) was made of, that object for three targets, and a file image. The object's
- * path is the test program's argument.
+ * (object_seed.c) was made of, that object for three targets, a file image, and what passes for
+ * a snapshot with the second of the objects. The object's path is the test program's argument.
  */
 #ifndef HUTCH_TESTS_UNIT_BUNDLE_FIXTURE_H
 #define HUTCH_TESTS_UNIT_BUNDLE_FIXTURE_H
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 static const uint8_t fixture_wasm[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
+static const uint8_t fixture_snapshot[] = "frozen";
 static const uint8_t fixture_image[] = "not an image, but nobody here reads it";
 
 /* The seed with another target, features and compiler, and a content digest that fits. */
@@ -39,7 +40,8 @@ static inline enum status fixture_object(const struct buffer *seed, const char *
  */
 struct fixture_judge {
     uint64_t features; /* of the processor that we pretend to have */
-    unsigned asked, notes;
+    unsigned asked, snapshots_asked, notes;
+    struct digest object; /* of the last snapshot that was asked about */
     char note[600];
 };
 
@@ -63,6 +65,24 @@ static inline enum status fixture_check(void *context, const uint8_t *bytes,
     return ST_OK;
 }
 
+static inline enum status fixture_check_snapshot(void *context, int snapshot_fd,
+                                                 const uint8_t *object, uint64_t object_size,
+                                                 const struct bundle_target *claimed,
+                                                 bool *ret_fits, struct error *reason,
+                                                 struct error *err) {
+    struct fixture_judge *judge = context;
+    char bytes[sizeof fixture_snapshot] = "";
+    struct digest is = digest_of(object, object_size);
+    (void)claimed, (void)reason;
+    judge->snapshots_asked++;
+    judge->object = is;
+    if (pread(snapshot_fd, bytes, sizeof bytes, 0) != sizeof bytes ||
+        memcmp(bytes, fixture_snapshot, sizeof bytes) != 0)
+        return error_set(err, ST_DAMAGED, "not a snapshot");
+    *ret_fits = true;
+    return ST_OK;
+}
+
 static inline void fixture_note(void *context, const char *text) {
     struct fixture_judge *judge = context;
     judge->notes++;
@@ -83,6 +103,12 @@ static inline void fixture_layer(struct fixture *f, enum bundle_kind kind, const
                                  const void *bytes, size_t size) {
     struct bundle_layer *layer = &f->layers[f->statement.layer_count++];
     *layer = (struct bundle_layer){.kind = kind, .bytes = bytes, .content_size = size};
+    if (kind == BUNDLE_SNAPSHOT) {
+        layer->object = digest_of(f->objects[1].bytes, f->objects[1].size);
+        layer->target.module = digest_of(fixture_wasm, sizeof fixture_wasm);
+        snprintf(layer->target.abi, sizeof layer->target.abi, "0");
+        return;
+    }
     if (kind != BUNDLE_OBJECT) {
         snprintf(layer->name, sizeof layer->name, "%s", name);
         return;
@@ -114,6 +140,7 @@ static inline enum status fixture_make(struct fixture *f, const char *seed, stru
                       f->objects[i].size);
     }
     fixture_layer(f, BUNDLE_IMAGE, "/app", fixture_image, sizeof fixture_image);
+    fixture_layer(f, BUNDLE_SNAPSHOT, NULL, fixture_snapshot, sizeof fixture_snapshot);
     snprintf(f->statement.name, sizeof f->statement.name, "tiny:1");
     snprintf(f->statement.creator, sizeof f->statement.creator, "a test");
     f->statement.sequence = 1000;

@@ -38,8 +38,9 @@ static void write_bundle(const char *name, bool sign) {
 
 static struct bundle_import_options import_options(void) {
     judge = (struct fixture_judge){.features = ABI_X86_64_V3};
-    return (struct bundle_import_options){.callbacks = {fixture_check, fixture_note, &judge},
-                                          .now = 2000};
+    return (struct bundle_import_options){
+        .callbacks = {fixture_check, fixture_check_snapshot, fixture_note, &judge},
+        .now = 2000};
 }
 
 /* Opens and imports; the message is in err. */
@@ -94,9 +95,10 @@ static void test_round_trip(void) {
     const struct bundle_statement *s = bundle_statement_of(bundle);
     EXPECT_STR(s->name, "tiny:1");
     EXPECT_STR(s->creator, "a test");
-    EXPECT(s->sequence == 1000 && s->expires == 0 && s->layer_count == 5);
+    EXPECT(s->sequence == 1000 && s->expires == 0 && s->layer_count == 6);
     EXPECT(s->layers[0].kind == BUNDLE_MODULE && s->layers[1].kind == BUNDLE_OBJECT &&
-           s->layers[4].kind == BUNDLE_IMAGE);
+           s->layers[4].kind == BUNDLE_IMAGE && s->layers[5].kind == BUNDLE_SNAPSHOT);
+    EXPECT(digest_equal(&s->layers[5].object, &s->layers[2].content));
     EXPECT_STR(s->layers[2].target.target, "x86-64-v3");
     EXPECT(bundle_signer_of(bundle)->trust == BUNDLE_TRUSTED);
     EXPECT_STR(bundle_signer_of(bundle)->name, "tester");
@@ -108,9 +110,11 @@ static void test_round_trip(void) {
         EXPECT(bundle_import(cache, bundle, &options, &report, &err) == ST_OK);
         EXPECT(report.modules == 1 && report.objects == 2 && report.images == 1);
         EXPECT(report.objects_unfit == 1 && report.objects_unsigned == 0);
+        EXPECT(report.snapshots == 1 && report.snapshots_unfit == 0);
+        EXPECT(digest_equal(&judge.object, &s->layers[2].content));
         EXPECT(strstr(judge.note, "x86-64-v4") && strstr(judge.note, "avx512f"));
         EXPECT(objects_of(cache) == 2);
-        EXPECT(entries_of(cache) == 5);
+        EXPECT(entries_of(cache) == 6);
     }
     struct cache_name name;
     EXPECT(cache_name_resolve(cache, "tiny:1", &name, &err) == ST_OK);
@@ -129,10 +133,55 @@ static void test_round_trip(void) {
     EXPECT(pread(stored, text.bytes, size, 0) == (ssize_t)size);
     struct bundle_statement again = {0};
     EXPECT(bundle_statement_parse(text.bytes, size, &again, &err) == ST_OK);
-    EXPECT(again.layer_count == 5);
+    EXPECT(again.layer_count == 6);
     bundle_statement_finish(&again);
+    /* The snapshot is kept as one, with what it goes on with. */
+    struct digest refs[CACHE_REFS_MAX];
+    uint32_t ref_count = 0;
+    EXPECT(cache_describe(cache, &s->layers[5].content, &entry, &err) == ST_OK);
+    EXPECT(entry.kind == CACHE_SNAPSHOT && entry.origin == CACHE_IMPORTED && entry.signer[0]);
+    EXPECT(cache_refs(cache, &s->layers[5].content, refs, &ref_count, &err) == ST_OK);
+    EXPECT(ref_count == 1 && digest_equal(&refs[0], &s->layers[2].content));
     bundle_close(bundle);
     cache_close(cache);
+}
+
+/* A snapshot goes where its object goes. */
+static void test_snapshots(void) {
+    struct error err = {0};
+    struct bundle_report report = {0};
+    struct bundle_import_options options = import_options();
+    struct cache *cache = new_cache("snapshots");
+    judge.features = ABI_X86_64_V2;
+    EXPECT(import(cache, "signed.tar", &f.trust, &options, &report, &err) == ST_OK);
+    EXPECT(report.objects == 1 && report.snapshots == 0 && report.snapshots_unfit == 1);
+    EXPECT(judge.snapshots_asked == 0);
+    EXPECT(strstr(judge.note, "snapshot for x86-64-v3 left out: its object is") != NULL);
+    EXPECT(cache_describe(cache, &f.layers[5].content, &(struct cache_entry){0}, &err) ==
+           ST_NOT_FOUND);
+    cache_close(cache);
+
+    static const uint8_t other[sizeof fixture_snapshot] = "frozer";
+    const struct bundle_layer kept = f.layers[5];
+    f.layers[5].bytes = other;
+    write_bundle("other-snapshot.tar", true);
+    options = import_options();
+    options.verify_only = true;
+    EXPECT(import(NULL, "other-snapshot.tar", &f.trust, &options, &report, &err) ==
+               ST_DAMAGED &&
+           says(&err, "layer 5 (snapshot for x86-64-v3): not a snapshot"));
+    f.layers[5] = kept;
+    f.layers[5].object.bytes[0] ^= 1;
+    EXPECT(bundle_write(&f.statement, &f.secret, 3, at("stray.tar"), &err) == ST_MALFORMED &&
+           says(&err, "layer 5 is a snapshot of an object that is not in the bundle"));
+    f.layers[5] = kept;
+    f.layers[5].target.abi[0] ^= 1;
+    EXPECT(bundle_write(&f.statement, &f.secret, 3, at("stray.tar"), &err) == ST_MALFORMED);
+    f.layers[5] = kept;
+    fixture_layer(&f, BUNDLE_SNAPSHOT, NULL, fixture_snapshot, sizeof fixture_snapshot);
+    EXPECT(bundle_write(&f.statement, &f.secret, 3, at("stray.tar"), &err) == ST_MALFORMED &&
+           says(&err, "one snapshot"));
+    f.statement.layer_count--;
 }
 
 static bool same_files(const char *a, const char *b) {
@@ -164,7 +213,8 @@ static void test_who_signed(void) {
 
     EXPECT(import(cache, "unsigned.tar", &f.trust, &options, &report, &err) == ST_OK);
     EXPECT(report.objects == 0 && report.objects_unsigned == 3 && report.modules == 1);
-    EXPECT(judge.asked == 0 &&
+    EXPECT(report.snapshots == 0 && report.snapshots_unsigned == 1);
+    EXPECT(judge.asked == 0 && judge.snapshots_asked == 0 &&
            strstr(judge.note, "native code left out: the bundle is unsigned"));
     EXPECT(objects_of(cache) == 0);
 
@@ -190,7 +240,7 @@ static void test_who_signed(void) {
     options = import_options();
     options.allow_unsigned = true;
     EXPECT(import(cache, "unsigned.tar", &f.trust, &options, &report, &err) == ST_OK);
-    EXPECT(report.objects == 2 && objects_of(cache) == 2);
+    EXPECT(report.objects == 2 && objects_of(cache) == 2 && report.snapshots == 1);
     cache_close(cache);
 }
 
@@ -249,7 +299,8 @@ static void test_swapped(void) {
     options.verify_only = true;
     /* Two modules, and the object of the first listed as the second's. */
     static const uint8_t other[] = "another module";
-    struct bundle_layer kept = f.layers[2];
+    struct bundle_layer kept = f.layers[2], snapshot = f.layers[5];
+    f.statement.layer_count--;
     fixture_layer(&f, BUNDLE_MODULE, "other:1", other, sizeof other);
     f.layers[2].target.module = digest_of(other, sizeof other);
     write_bundle("swapped.tar", true);
@@ -267,6 +318,7 @@ static void test_swapped(void) {
     EXPECT(import(NULL, "target.tar", &f.trust, &options, &report, &err) == ST_DAMAGED &&
            says(&err, "another target"));
     f.layers[2] = kept;
+    f.layers[f.statement.layer_count++] = snapshot;
 }
 
 /* ---- damage ------------------------------------------------------------------------------ */
@@ -301,12 +353,16 @@ static bool harmless(const uint8_t *bytes, size_t size, const struct digest *sta
 static void test_damage(void) {
     struct error err = {0};
     auto_buffer struct buffer whole = {0}, text = {0};
-    /* the smallest of them: one object */
+    /* the smallest of them: one object and its snapshot */
+    struct bundle_layer *all = f.statement.layers;
+    struct bundle_layer few[] = {all[0], all[2], all[5]};
     uint32_t count = f.statement.layer_count;
-    f.statement.layer_count = 2;
+    f.statement.layer_count = countof(few);
+    f.statement.layers = few;
     write_bundle("small.tar", true);
     EXPECT(bundle_statement_print(&f.statement, &text, &err) == ST_OK);
     f.statement.layer_count = count;
+    f.statement.layers = all;
     EXPECT(file_read(AT_FDCWD, at("small.tar"), 1u << 24, &whole, &err) == ST_OK);
     struct digest statement = digest_of(text.bytes, text.size);
     unsigned flips = 0, cuts = 0, bad = 0;
@@ -357,6 +413,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     test_round_trip();
+    test_snapshots();
     test_same_bytes();
     test_who_signed();
     test_sequence();

@@ -40,7 +40,9 @@ static enum status write_one(struct error *err) {
 static enum status read_one(struct error *err) {
     struct fixture_judge judge = {.features = ABI_X86_64_V4};
     struct bundle_import_options options = {
-        .callbacks = {fixture_check, fixture_note, &judge}, .verify_only = true, .now = 2000};
+        .callbacks = {fixture_check, fixture_check_snapshot, fixture_note, &judge},
+        .verify_only = true,
+        .now = 2000};
     struct bundle_report report;
     struct bundle *bundle = NULL;
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);

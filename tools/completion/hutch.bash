@@ -92,7 +92,7 @@ _hutch() {
         --name | --level | --sequence | --expires | --arg) return ;;
         esac
         [[ $word == -* ]] && COMPREPLY=($(compgen -W "--output -o --target --sign --name --image --env --arg \
---level --optimize -O --jobs -j --profile --sequence --expires --no-objects --cache-dir --json --help" -- "$word")) && return
+--instaboot --snapshot --level --optimize -O --jobs -j --profile --sequence --expires --no-objects --cache-dir --json --help" -- "$word")) && return
         ;;
     import)
         [[ $previous == --max-size ]] && return
