@@ -444,4 +444,34 @@ enum status snapshot_record(const struct snapshot *snapshot, const struct instan
 enum status snapshot_add_ranges(int fd, const void *record, size_t size_bytes,
                                 struct error *err) must_check;
 
+/* ---- hibernation (docs/snapshot.md) ------------------------------------------------------ */
+
+/*
+ * A guest that has been used and waits again, as what differs from the snapshot it began with;
+ * its process can end then. The file comes from the process that the guest ran in, and is
+ * believed no more than that: it goes back to the same app alone, in the same sandbox.
+ *
+ *   there:  hibernate_write(instance, wasi, base, config, max_bytes, fd, &err), in a host
+ *           function as snapshot_write
+ *   here:   hibernate_open, snapshot_check, hibernate_resume, instance_continue
+ *
+ * base: the snapshot it was resumed from; NULL: it began without one, or the file is not to
+ * depend on any. (The same has to be said at both ends.)
+ */
+/* fd is only written to, with writev, from where it stands; the caller's. Whatever fails, the
+ * guest is as it was. ST_UNSUPPORTED as of snapshot_write; ST_LIMIT: over max_bytes; ST_IO. */
+enum status hibernate_write(const struct instance *instance, const struct wasi *wasi,
+                            struct snapshot *base, const char *config, uint64_t max_bytes,
+                            int fd, struct error *err) must_check;
+/* Takes over fd, whose offset is 0, in any case. ST_DAMAGED, ST_INCOMPATIBLE. */
+enum status hibernate_open(int fd, struct snapshot **ret_state, struct error *err) must_check;
+/* The snapshot it is a difference to has this digest; false: to none. */
+bool hibernate_base(const struct snapshot *state, struct digest *ret_base);
+/* As snapshot_resume. Its pages are read and checked, so it takes time for each; afterwards
+ * nothing more is read from the file. base and state are borrowed. */
+enum status hibernate_resume(struct snapshot *state, const struct snapshot *base,
+                             const struct code *code, const struct instance_limits *limits,
+                             import_resolver resolve, void *context, struct wasi *wasi,
+                             struct instance **ret_instance, struct error *err) must_check;
+
 #endif

@@ -8,6 +8,8 @@
  *   snapshot_warm.c     the working set: recorded once, made present in one go
  *   snapshot_pages.c    which pages were touched
  *   snapshot_reset.c    back to the snapshot in the same process
+ *   snapshot_runs.c     pages joined to runs; what a page held at first
+ *   hibernate.c         what differs from the snapshot, written to a descriptor, and put back
  */
 #ifndef HUTCH_RUNTIME_SNAPSHOT_H
 #define HUTCH_RUNTIME_SNAPSHOT_H
@@ -17,6 +19,8 @@
 
 #define SNAPSHOT_MAGIC "HUTCHSNP"
 #define SNAPSHOT_VERSION 1u
+#define HIBERNATED_MAGIC "HUTCHHIB"
+#define HIBERNATED_VERSION 1u
 #define SNAPSHOT_HEADER_BYTES 256u
 #define SNAPSHOT_CRC_OFFSET 64u /* of the header and tables, with these 4 bytes zero */
 #define SNAPSHOT_MAX_RUNS 4096u
@@ -53,6 +57,17 @@ struct snapshot_header {
     /* the working set, at the end of the file; 0 where there is none */
     uint64_t warm_offset;
     uint32_t warm_count, warm_crc;
+    /* of a hibernated guest alone */
+    bool hibernated;
+    struct digest base; /* of the snapshot that it is a difference to; zeros: to none */
+    uint32_t pages_crc; /* of all runs */
+};
+
+/* Runs as they are collected; owned. */
+struct snapshot_runs {
+    struct snapshot_run *at;
+    uint32_t count, capacity;
+    bool failed; /* out of memory */
 };
 
 struct snapshot {
@@ -80,9 +95,50 @@ enum status snapshot_encode(const struct snapshot_header *header,
 uint64_t snapshot_tables_bytes(const struct snapshot_header *header);
 /* Reads the working set where it has not been read. ST_DAMAGED. */
 enum status snapshot_read_ranges(struct snapshot *snapshot, struct error *err) must_check;
+/* The file is not wanted any more, and may go; header and runs stay. */
+void snapshot_let_go(struct snapshot *snapshot);
 /* The region of an address map that [address, +size) lies in, by header: whether there is one.
  */
 bool snapshot_run_fits(const struct snapshot_header *header, uint64_t address, uint64_t size);
+
+/* ---- snapshot_runs.c ---- */
+/* Adds a page, in order of address. */
+void snapshot_runs_add(struct snapshot_runs *runs, uint64_t address);
+/* Runs of one region that lie at most gap bytes apart become one. */
+void snapshot_runs_join(struct snapshot_runs *runs, const struct snapshot_header *header,
+                        uint64_t gap_bytes);
+void snapshot_runs_finish(struct snapshot_runs *runs);
+/*
+ * What the first bytes of [address, +size) hold in a process that has just resumed base (NULL:
+ * in a fresh one of the object alone): returns how many are of one kind, *ret_from is where
+ * they are, NULL for zeros. base has been mapped by snapshot_map_original.
+ */
+uint64_t snapshot_original(const struct snapshot *base, const struct code *code,
+                           uint64_t address, uint64_t size_bytes, const uint8_t **ret_from);
+/* Maps the whole file, once. */
+enum status snapshot_map_original(struct snapshot *snapshot, struct error *err) must_check;
+
+/* ---- snapshot_write.c ---- */
+/* The header of the guest that waits here, but for runs and sizes of the file, and its WASI
+ * record. ST_UNSUPPORTED where it cannot be written out. */
+enum status snapshot_begin(const struct instance *instance, const struct wasi *wasi,
+                           const char *config, struct buffer *wasi_record,
+                           struct snapshot_header *ret_header, struct error *err) must_check;
+/* Whether a page is not written as it is; the copy is what is written then. */
+bool snapshot_cleaned(const struct snapshot_header *header, uint64_t address,
+                      uint8_t ret_page[ABI_HOST_PAGE]);
+
+/* ---- snapshot_resume.c, snapshot_warm.c ---- */
+/* ST_DAMAGED, ST_LIMIT where a run has no place in this process. */
+enum status snapshot_check_run(const struct instance *instance, const struct snapshot_run *run,
+                               struct error *err) must_check;
+struct iovec;
+void snapshot_populate(const struct iovec *list, size_t count, int advice);
+
+/* ---- hibernate.c ---- */
+/* Puts the pages of a hibernated guest over what is there. */
+enum status hibernate_put_back(struct instance *instance, const struct snapshot *state,
+                               struct error *err) must_check;
 
 /* Whether these initial pages of the object are left to it. */
 static inline bool snapshot_leaves_image(const struct abi_page_run *run) {

@@ -21,13 +21,13 @@ uint64_t snapshot_tables_bytes(const struct snapshot_header *h) {
 /* ---- encoding ---------------------------------------------------------------------------- */
 
 static void put_header(struct buffer *b, const struct snapshot_header *h) {
-    buffer_put(b, SNAPSHOT_MAGIC, 8);
-    buffer_put_u32(b, SNAPSHOT_VERSION);
+    buffer_put(b, h->hibernated ? HIBERNATED_MAGIC : SNAPSHOT_MAGIC, 8);
+    buffer_put_u32(b, h->hibernated ? HIBERNATED_VERSION : SNAPSHOT_VERSION);
     buffer_put_u32(b, h->tables_bytes);
     buffer_put_u64(b, h->file_bytes);
     buffer_put_u64(b, h->abi_fingerprint);
-    buffer_put_zero(b, 32); /* digest of the file */
-    buffer_put_u32(b, 0);   /* crc of header and tables */
+    buffer_put(b, h->base.bytes, 32); /* of a snapshot: the file's digest, for now zeros */
+    buffer_put_u32(b, 0);             /* crc of header and tables */
     buffer_put_u32(b, h->import);
     buffer_put(b, h->module.bytes, 32);
     buffer_put(b, h->object.bytes, 32);
@@ -46,6 +46,7 @@ static void put_header(struct buffer *b, const struct snapshot_header *h) {
     buffer_put_u32(b, h->warm_count);
     buffer_put_u64(b, h->warm_offset);
     buffer_put_u32(b, h->warm_crc);
+    buffer_put_u32(b, h->pages_crc);
     buffer_put_zero(b, SNAPSHOT_HEADER_BYTES - (b->size % SNAPSHOT_HEADER_BYTES));
 }
 
@@ -54,9 +55,11 @@ static void take_header(struct reader *r, struct snapshot_header *h) {
     h->tables_bytes = reader_u32(r);
     h->file_bytes = reader_u64(r);
     h->abi_fingerprint = reader_u64(r);
-    reader_bytes(r, 32 + 4);
+    const uint8_t *base = reader_bytes(r, 32);
+    reader_bytes(r, 4);
     h->import = reader_u32(r);
     const uint8_t *module = reader_bytes(r, 32), *object = reader_bytes(r, 32);
+    if (base && h->hibernated) memcpy(h->base.bytes, base, 32);
     if (module) memcpy(h->module.bytes, module, 32);
     if (object) memcpy(h->object.bytes, object, 32);
     h->created_ns = reader_u64(r);
@@ -74,13 +77,16 @@ static void take_header(struct reader *r, struct snapshot_header *h) {
     h->warm_count = reader_u32(r);
     h->warm_offset = reader_u64(r);
     h->warm_crc = reader_u32(r);
+    h->pages_crc = reader_u32(r);
 }
 
-/* Over header and tables as they are, the field of the checksum taken for zero. */
-static uint32_t tables_crc(const uint8_t *bytes, size_t size) {
+/* Over header and tables as they are, the field of the checksum taken for zero; and the digest
+ * of a snapshot, which is filled in later. */
+static uint32_t tables_crc(const uint8_t *bytes, size_t size, bool hibernated) {
     static const uint8_t zero[36];
     uint32_t crc = crc32c(~UINT32_C(0), bytes, SNAPSHOT_DIGEST_OFFSET);
-    crc = crc32c(crc, zero, 36); /* the digest, which is filled in later, and this */
+    crc = crc32c(crc, hibernated ? bytes + SNAPSHOT_DIGEST_OFFSET : zero, 32);
+    crc = crc32c(crc, zero, 4);
     return ~crc32c(crc, bytes + SNAPSHOT_CRC_OFFSET + 4, size - SNAPSHOT_CRC_OFFSET - 4);
 }
 
@@ -106,7 +112,7 @@ enum status snapshot_encode(const struct snapshot_header *h, const struct snapsh
     enum status status = buffer_status(b, err);
     if (status != ST_OK) return status;
     CHECK(b->size == h->tables_bytes);
-    store_crc(b->bytes, tables_crc(b->bytes, b->size));
+    store_crc(b->bytes, tables_crc(b->bytes, b->size, h->hibernated));
     return ST_OK;
 }
 
@@ -149,6 +155,8 @@ static enum status check_header(const struct snapshot_header *h, uint64_t size,
         h->guest_sp >= h->enter_sp || ABI_STACK_TOP - h->guest_sp > UINT64_C(1) << 30 ||
         h->slots < h->guest_sp || h->slots >= ABI_STACK_TOP || h->slots % 8)
         return damaged(err, "the stack");
+    if (h->hibernated ? h->warm_count || h->warm_offset : h->pages_crc)
+        return damaged(err, "fields that it has no use for");
     if (h->warm_count > SNAPSHOT_MAX_RANGES || (h->warm_count > 0) != (h->warm_offset > 0) ||
         (h->warm_count && (h->warm_offset > size ||
                            (uint64_t)h->warm_count * RANGE_BYTES > size - h->warm_offset)))
@@ -214,41 +222,46 @@ static enum status take_tables(struct snapshot *s, const uint8_t *bytes, size_t 
 
 static enum status read_snapshot(struct snapshot *s, struct error *err) {
     struct stat st;
+    bool hibernated = s->header.hibernated;
+    const char *what = hibernated ? "hibernated guest" : "snapshot";
     const uint8_t *bytes = NULL;
     if (fstat(s->fd, &st) != 0) return error_set_errno(err, ST_IO, "cannot read the snapshot");
     if (!S_ISREG(st.st_mode) || st.st_size < (off_t)SNAPSHOT_HEADER_BYTES)
-        return error_set(err, ST_DAMAGED, "not a snapshot");
+        return error_set(err, ST_DAMAGED, "not a %s", what);
     uint64_t limit = (uint64_t)st.st_size;
     if (limit > SNAPSHOT_MAX_TABLE_BYTES) limit = SNAPSHOT_MAX_TABLE_BYTES;
     enum status status = map_at(s->fd, 0, (size_t)limit, &s->tables, &bytes, err);
     if (status != ST_OK) return status;
     s->tables_mapped = (size_t)limit;
-    if (memcmp(bytes, SNAPSHOT_MAGIC, 8) != 0)
-        return error_set(err, ST_DAMAGED, "not a snapshot");
+    if (memcmp(bytes, hibernated ? HIBERNATED_MAGIC : SNAPSHOT_MAGIC, 8) != 0)
+        return error_set(err, ST_DAMAGED, "not a %s", what);
     struct reader r = reader_over(bytes + 8, 4);
-    uint32_t version = reader_u32(&r);
-    if (version != SNAPSHOT_VERSION)
-        return error_set(err, ST_INCOMPATIBLE, "a snapshot of format %u; this is %u", version,
-                         SNAPSHOT_VERSION);
+    uint32_t version = reader_u32(&r),
+             known = hibernated ? HIBERNATED_VERSION : SNAPSHOT_VERSION;
+    if (version != known)
+        return error_set(err, ST_INCOMPATIBLE, "a %s of format %u; this is %u", what, version,
+                         known);
     r = reader_over(bytes, SNAPSHOT_HEADER_BYTES);
     take_header(&r, &s->header);
     uint32_t size = s->header.tables_bytes;
     if (size < SNAPSHOT_HEADER_BYTES || size > limit)
         return damaged(err, "the size of its tables");
     r = reader_over(bytes + SNAPSHOT_CRC_OFFSET, 4);
-    if (reader_u32(&r) != tables_crc(bytes, size))
+    if (reader_u32(&r) != tables_crc(bytes, size, s->header.hibernated))
         return damaged(err, "the checksum of its tables");
     if ((status = check_header(&s->header, (uint64_t)st.st_size, err)) != ST_OK) return status;
     return take_tables(s, bytes, size, err);
 }
 
-enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *err) {
+static enum status open_file(int fd, bool hibernated, struct snapshot **ret_snapshot,
+                             struct error *err) {
     struct snapshot *s = calloc(1, sizeof *s);
     if (!s) {
         close(fd);
         return error_set(err, ST_NO_MEMORY, "out of memory");
     }
     s->fd = fd;
+    s->header.hibernated = hibernated;
     enum status status = read_snapshot(s, err);
     if (status != ST_OK) {
         snapshot_close(s);
@@ -258,10 +271,26 @@ enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *
     return ST_OK;
 }
 
+enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *err) {
+    return open_file(fd, false, ret_snapshot, err);
+}
+
+enum status hibernate_open(int fd, struct snapshot **ret_state, struct error *err) {
+    return open_file(fd, true, ret_state, err);
+}
+
+void snapshot_let_go(struct snapshot *s) {
+    if (s->fd >= 0) close(s->fd);
+    if (s->tables) munmap(s->tables, s->tables_mapped);
+    s->fd = -1;
+    s->tables = NULL;
+    s->elem_dropped = s->data_dropped = s->wasi = NULL;
+    s->config = "";
+}
+
 void snapshot_close(struct snapshot *s) {
     if (!s) return;
-    close(s->fd);
-    if (s->tables) munmap(s->tables, s->tables_mapped);
+    snapshot_let_go(s);
     if (s->original) munmap((void *)(uintptr_t)s->original, s->header.file_bytes);
     arena_finish(&s->arena);
     free(s);

@@ -23,56 +23,9 @@ struct resetting {
     const struct snapshot *snapshot;
 };
 
-/* Pages of the file as they are in it; mapped once. */
-static enum status map_original(struct snapshot *s, struct error *err) {
-    if (s->original) return ST_OK;
-    void *at = mmap(NULL, s->header.file_bytes, PROT_READ, MAP_PRIVATE, s->fd, 0);
-    if (at == MAP_FAILED) return error_set_errno(err, ST_NO_MEMORY, "cannot map the snapshot");
-    s->original = at;
-    return ST_OK;
-}
-
 static enum status drop(uint64_t address, uint64_t size, struct error *err) {
     if (size == 0 || madvise((void *)address, size, MADV_DONTNEED) == 0) return ST_OK;
     return error_set_errno(err, ST_IO, "cannot drop pages");
-}
-
-/* The first bytes of [address, +size) that are of one kind: *ret_from is what they are to hold,
- * NULL for zeros. */
-static uint64_t piece(const struct resetting *r, uint64_t address, uint64_t size,
-                      const uint8_t **ret_from) {
-    const struct snapshot *s = r->snapshot;
-    *ret_from = NULL;
-    for (uint32_t i = 0; i < s->header.run_count; i++) {
-        const struct snapshot_run *run = &s->runs[i];
-        if (address < run->address) {
-            if (run->address - address < size) size = run->address - address;
-            break;
-        }
-        uint64_t at = address - run->address;
-        if (at >= run->size_bytes) continue;
-        *ret_from = s->original + run->offset + at;
-        return size < run->size_bytes - at ? size : run->size_bytes - at;
-    }
-    if (address < ABI_MEMORY_BASE || address - ABI_MEMORY_BASE >= s->header.memory_bytes)
-        return size;
-    const struct code *code = r->instance->code;
-    uint64_t page = (address - ABI_MEMORY_BASE) / ABI_HOST_PAGE;
-    for (uint32_t i = 0; i < code->object->page_run_count; i++) {
-        const struct abi_page_run *run = &code->object->page_runs[i];
-        if (!snapshot_leaves_image(run) || page >= (uint64_t)run->guest_page + run->count)
-            continue;
-        if (page < run->guest_page) {
-            uint64_t before = (run->guest_page - page) * ABI_HOST_PAGE;
-            if (before < size) size = before;
-            continue;
-        }
-        *ret_from = code->file + code->object->image_offset +
-                    (run->image_page + page - run->guest_page) * ABI_HOST_PAGE;
-        uint64_t rest = (run->guest_page + run->count - page) * ABI_HOST_PAGE;
-        return size < rest ? size : rest;
-    }
-    return size;
 }
 
 static enum status put_back(void *context, uint64_t start, uint64_t size, bool is_private,
@@ -81,7 +34,7 @@ static enum status put_back(void *context, uint64_t start, uint64_t size, bool i
     (void)is_private;
     while (size > 0) {
         const uint8_t *from;
-        uint64_t bytes = piece(r, start, size, &from);
+        uint64_t bytes = snapshot_original(r->snapshot, r->instance->code, start, size, &from);
         uint64_t limit = (from ? DROP_FILE_PAGES : DROP_ZERO_PAGES) * ABI_HOST_PAGE;
         if (bytes >= limit) {
             enum status status = drop(start, bytes, err);
@@ -122,7 +75,7 @@ enum status snapshot_reset(struct instance *i, struct wasi *wasi, struct error *
     const struct snapshot_header *h = &s->header;
     struct resetting r = {.instance = i, .snapshot = s};
     uint64_t max_pages = i->object->memory_count ? i->memories[0]->abi->max_pages : 0;
-    enum status status = map_original(s, err);
+    enum status status = snapshot_map_original(s, err);
     if (status == ST_OK) status = shrink_memory(i, h, err);
     if (status == ST_OK) status = reset_region(&r, ABI_INSTANCE_BASE, h->block_bytes, err);
     if (status == ST_OK) status = reset_region(&r, ABI_MEMORY_BASE, h->memory_bytes, err);

@@ -69,7 +69,8 @@ enum status snapshot_check(const struct snapshot *s, const struct code *code,
 /* ---- regions ----------------------------------------------------------------------------- */
 
 static enum status reserve_memory(struct instance *i, const struct snapshot_header *h,
-                                  struct abi_memory *temporary, struct error *err) {
+                                  bool whole_image, struct abi_memory *temporary,
+                                  struct error *err) {
     if (!i->object->memory_count) return ST_OK;
     struct abi_limits limits = i->object->memories[0];
     if (h->memory_bytes < limits.min * ABI_WASM_PAGE)
@@ -79,6 +80,7 @@ static enum status reserve_memory(struct instance *i, const struct snapshot_head
                                        i->limits.max_memory_bytes, err);
     if (status != ST_OK) return error_wrap(err, "snapshot");
     i->memories[0] = &i->own_memories[0];
+    if (whole_image) return memory_map_image(&i->own_memories[0], i->code, err);
     const struct abi_object *o = i->object;
     for (uint32_t k = 0; k < o->page_run_count; k++) {
         const struct abi_page_run *run = &o->page_runs[k];
@@ -121,17 +123,24 @@ static bool in_table_mapping(const struct instance *i, const struct snapshot_run
     return false;
 }
 
+enum status snapshot_check_run(const struct instance *i, const struct snapshot_run *run,
+                               struct error *err) {
+    if (run->address < ABI_STACK_TOP && run->address >= ABI_STACK_TOP - (1u << 30) &&
+        run->address < guest_stack.low)
+        return error_set(err, ST_LIMIT,
+                         "the snapshot has %llu bytes of stack, more than the limit",
+                         (unsigned long long)(ABI_STACK_TOP - run->address));
+    if (run->address >= ABI_TABLES_BASE && run->address < ABI_FILES_BASE &&
+        !in_table_mapping(i, run))
+        return error_set(err, ST_DAMAGED, "damaged snapshot: a table that is not there");
+    return ST_OK;
+}
+
 static enum status map_runs(struct instance *i, const struct snapshot *s, struct error *err) {
     for (uint32_t k = 0; k < s->header.run_count; k++) {
         const struct snapshot_run *run = &s->runs[k];
-        if (run->address < ABI_STACK_TOP && run->address >= ABI_STACK_TOP - (1u << 30) &&
-            run->address < guest_stack.low)
-            return error_set(err, ST_LIMIT,
-                             "the snapshot has %llu bytes of stack, more than the limit",
-                             (unsigned long long)(ABI_STACK_TOP - run->address));
-        if (run->address >= ABI_TABLES_BASE && run->address < ABI_FILES_BASE &&
-            !in_table_mapping(i, run))
-            return error_set(err, ST_DAMAGED, "damaged snapshot: a table that is not there");
+        enum status status = snapshot_check_run(i, run, err);
+        if (status != ST_OK) return status;
         if (mmap((void *)run->address, run->size_bytes, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, s->fd,
                  (off_t)run->offset) == MAP_FAILED)
@@ -170,8 +179,11 @@ static enum status adopt_block(struct instance *i, const struct snapshot_header 
     return ST_OK;
 }
 
-static enum status restore(struct instance *i, struct snapshot *s, import_resolver resolve,
-                           void *context, struct wasi *wasi, struct error *err) {
+/* s is what goes on: the base, or a hibernated guest, which differs from base (NULL: from the
+ * object) where it says so. */
+static enum status restore(struct instance *i, struct snapshot *s, const struct snapshot *base,
+                           import_resolver resolve, void *context, struct wasi *wasi,
+                           struct error *err) {
     const struct snapshot_header *h = &s->header;
     const struct abi_object *o = i->object;
     /* not on the stack: a memory is linked to its record until the block is mapped */
@@ -180,11 +192,15 @@ static enum status restore(struct instance *i, struct snapshot *s, import_resolv
     if (!memory || !tables) return error_set(err, ST_NO_MEMORY, "out of memory");
     enum status status = link_host_functions(i, resolve, context, err);
     if (status == ST_OK) status = instance_reserve_block(i, err);
-    if (status == ST_OK) status = reserve_memory(i, h, memory, err);
+    if (status == ST_OK) status = reserve_memory(i, h, !base, memory, err);
     if (status == ST_OK) status = reserve_tables(i, tables, err);
     if (status == ST_OK && h->files_bytes)
         status = wasi_files_resize(wasi, h->files_bytes, err);
-    if (status == ST_OK) status = map_runs(i, s, err);
+    if (status == ST_OK && base) status = map_runs(i, base, err);
+    if (status == ST_OK && !base &&
+        mprotect(i->block, h->block_bytes, PROT_READ | PROT_WRITE) != 0)
+        status = error_set_errno(err, ST_NO_MEMORY, "cannot map the instance block");
+    if (status == ST_OK && s != base) status = hibernate_put_back(i, s, err);
     if (status == ST_OK) status = adopt_block(i, h, memory, tables, err);
     if (status == ST_OK) status = wasi_state_restore(wasi, s->wasi, h->wasi_bytes, false, err);
     if (status != ST_OK) return status;
@@ -200,24 +216,51 @@ static enum status restore(struct instance *i, struct snapshot *s, import_resolv
     return ST_OK;
 }
 
-enum status snapshot_resume(struct snapshot *s, const struct code *code,
-                            const struct instance_limits *limits, import_resolver resolve,
-                            void *context, struct wasi *wasi, struct instance **ret_instance,
-                            struct error *err) {
+static enum status check_base(const struct snapshot *state, const struct snapshot *base,
+                              struct error *err) {
+    static const struct digest none;
+    const struct snapshot_header *h = &state->header;
+    if (!base && !digest_equal(&h->base, &none))
+        return error_set(err, ST_INCOMPATIBLE, "it is a difference to a snapshot");
+    if (!base) return ST_OK;
+    if (memcmp((const uint8_t *)base->tables + SNAPSHOT_DIGEST_OFFSET, h->base.bytes,
+               sizeof h->base) != 0)
+        return error_set(err, ST_INCOMPATIBLE, "it is a difference to another snapshot");
+    if (h->memory_bytes < base->header.memory_bytes ||
+        h->files_bytes < base->header.files_bytes)
+        return error_set(err, ST_DAMAGED, "damaged: it is smaller than its snapshot");
+    return ST_OK;
+}
+
+enum status hibernate_resume(struct snapshot *state, const struct snapshot *base,
+                             const struct code *code, const struct instance_limits *limits,
+                             import_resolver resolve, void *context, struct wasi *wasi,
+                             struct instance **ret_instance, struct error *err) {
     struct instance *i = NULL;
-    enum status status = snapshot_check(s, code, NULL, err);
+    enum status status = snapshot_check(state, code, NULL, err);
+    if (status == ST_OK && base) status = snapshot_check(base, code, NULL, err);
+    if (status == ST_OK && base != state) status = check_base(state, base, err);
     if (status == ST_OK) status = instance_begin(code, limits, &i, err);
-    if (status == ST_OK) status = restore(i, s, resolve, context, wasi, err);
+    if (status == ST_OK) status = restore(i, state, base, resolve, context, wasi, err);
     if (status != ST_OK) {
         instance_destroy(i);
         return status;
     }
+    if (state != base) snapshot_let_go(state);
     *ret_instance = i;
     return ST_OK;
 }
 
+enum status snapshot_resume(struct snapshot *s, const struct code *code,
+                            const struct instance_limits *limits, import_resolver resolve,
+                            void *context, struct wasi *wasi, struct instance **ret_instance,
+                            struct error *err) {
+    return hibernate_resume(s, s, code, limits, resolve, context, wasi, ret_instance, err);
+}
+
 void instance_restart(struct instance *i) {
-    CHECK(i->snapshot && gate_current && !gate_current->previous);
+    CHECK(i->snapshot && !i->snapshot->header.hibernated && gate_current &&
+          !gate_current->previous);
     i->restarting = true;
 }
 

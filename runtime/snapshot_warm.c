@@ -88,7 +88,7 @@ enum status snapshot_record(const struct snapshot *s, const struct instance *i,
 
 /* ---- populating -------------------------------------------------------------------------- */
 
-static void populate(const struct iovec *list, size_t count, int advice) {
+void snapshot_populate(const struct iovec *list, size_t count, int advice) {
     static bool alone; /* the kernel does not take a list */
     if (count == 0) return;
     if (!alone &&
@@ -107,7 +107,7 @@ struct batch {
 static void add(struct batch *b, uint64_t address, uint64_t size) {
     b->list[b->count++] = (struct iovec){.iov_base = (void *)address, .iov_len = size};
     if (b->count < BATCH) return;
-    populate(b->list, b->count, b->advice);
+    snapshot_populate(b->list, b->count, b->advice);
     b->count = 0;
 }
 
@@ -132,6 +132,6 @@ void snapshot_prefault(struct snapshot *s) {
             next_block = (at | (FAULT_AROUND_BYTES - 1)) + 1;
         }
     }
-    populate(writes.list, writes.count, writes.advice);
-    populate(reads.list, reads.count, reads.advice);
+    snapshot_populate(writes.list, writes.count, writes.advice);
+    snapshot_populate(reads.list, reads.count, reads.advice);
 }

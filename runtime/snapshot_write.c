@@ -21,9 +21,7 @@
 #define WANTED_RUNS 24u
 
 struct page_writer {
-    struct snapshot_run *runs;
-    uint32_t count, capacity;
-    bool failed;
+    struct snapshot_runs runs;
     uint64_t memory_bytes;
     const struct code *code;
 };
@@ -56,47 +54,10 @@ static bool differs(const struct page_writer *w, uint64_t address) {
     return !is_zero(page_at(address));
 }
 
-static void add_page(struct page_writer *w, uint64_t address) {
-    if (w->count > 0) {
-        struct snapshot_run *last = &w->runs[w->count - 1];
-        if (last->address + last->size_bytes == address) {
-            last->size_bytes += ABI_HOST_PAGE;
-            return;
-        }
-    }
-    if (w->count == w->capacity) {
-        uint32_t capacity = w->capacity ? w->capacity * 2 : 256;
-        struct snapshot_run *grown = realloc(w->runs, capacity * sizeof *grown);
-        if (!grown) {
-            w->failed = true;
-            return;
-        }
-        w->runs = grown;
-        w->capacity = capacity;
-    }
-    w->runs[w->count++] =
-        (struct snapshot_run){.address = address, .size_bytes = ABI_HOST_PAGE};
-}
-
 /* all: every page, whatever it holds. */
 static void add_region(struct page_writer *w, uint64_t address, uint64_t size, bool all) {
-    for (uint64_t at = 0; at < size && !w->failed; at += ABI_HOST_PAGE)
-        if (all || differs(w, address + at)) add_page(w, address + at);
-}
-
-/* Runs of one region that lie at most gap bytes apart become one. */
-static void join(struct page_writer *w, const struct snapshot_header *h, uint64_t gap) {
-    uint32_t kept = 0;
-    for (uint32_t i = 1; i < w->count; i++) {
-        struct snapshot_run *last = &w->runs[kept], *next = &w->runs[i];
-        uint64_t whole = next->address + next->size_bytes - last->address;
-        if (next->address - (last->address + last->size_bytes) <= gap &&
-            snapshot_run_fits(h, last->address, whole))
-            last->size_bytes = whole;
-        else
-            w->runs[++kept] = *next;
-    }
-    if (w->count) w->count = kept + 1;
+    for (uint64_t at = 0; at < size && !w->runs.failed; at += ABI_HOST_PAGE)
+        if (all || differs(w, address + at)) snapshot_runs_add(&w->runs, address + at);
 }
 
 /* ---- the file ---------------------------------------------------------------------------- */
@@ -113,7 +74,8 @@ static enum status write_at(int fd, const void *bytes, size_t size, uint64_t off
 }
 
 /* The two pages that are not written as they are. */
-static bool cleaned(const struct snapshot_header *h, uint64_t address, uint8_t *ret_page) {
+bool snapshot_cleaned(const struct snapshot_header *h, uint64_t address,
+                      uint8_t ret_page[ABI_HOST_PAGE]) {
     bool stack = h->guest_sp > address && h->guest_sp < address + ABI_HOST_PAGE;
     if (address != ABI_INSTANCE_BASE && !stack) return false;
     memcpy(ret_page, page_at(address), ABI_HOST_PAGE);
@@ -136,7 +98,7 @@ static enum status write_run(int fd, const struct snapshot_header *h,
     for (; at <= run->size_bytes && status == ST_OK; at += ABI_HOST_PAGE) {
         uint8_t copy[ABI_HOST_PAGE];
         bool end = at == run->size_bytes;
-        bool other = !end && cleaned(h, run->address + at, copy);
+        bool other = !end && snapshot_cleaned(h, run->address + at, copy);
         if (!end && !other && !is_zero(page_at(run->address + at))) continue;
         if (at > start)
             status = write_at(fd, page_at(run->address + start), at - start,
@@ -197,9 +159,9 @@ static void collect(struct page_writer *w, const struct instance *i,
             add_region(w, (uint64_t)i->own_tables[k].mapping, i->own_tables[k].mapping_bytes,
                        false);
     add_region(w, ABI_FILES_BASE, h->files_bytes, false);
-    join(w, h, GAP_PAGES * ABI_HOST_PAGE);
-    for (uint64_t gap = GAP_PAGES * 2; w->count > WANTED_RUNS && gap < 1u << 20; gap *= 2)
-        join(w, h, gap * ABI_HOST_PAGE);
+    snapshot_runs_join(&w->runs, h, GAP_PAGES * ABI_HOST_PAGE);
+    for (uint64_t gap = GAP_PAGES * 2; w->runs.count > WANTED_RUNS && gap < 1u << 20; gap *= 2)
+        snapshot_runs_join(&w->runs, h, gap * ABI_HOST_PAGE);
 }
 
 static enum status write_file(const struct instance *i, const struct snapshot_header *header,
@@ -207,7 +169,8 @@ static enum status write_file(const struct instance *i, const struct snapshot_he
                               const struct buffer *wasi, int fd, struct error *err) {
     struct snapshot_header h = *header;
     auto_buffer struct buffer tables = {0};
-    h.run_count = w->count;
+    struct snapshot_run *runs = w->runs.at;
+    h.run_count = w->runs.count;
     if (h.run_count > SNAPSHOT_MAX_RUNS)
         return error_set(err, ST_LIMIT, "%u runs of pages", h.run_count);
     uint64_t size = snapshot_tables_bytes(&h);
@@ -215,28 +178,28 @@ static enum status write_file(const struct instance *i, const struct snapshot_he
         return error_set(err, ST_LIMIT, "the configuration is too large for a snapshot");
     h.tables_bytes = (uint32_t)size;
     h.file_bytes = align_up(size, ABI_HOST_PAGE);
-    for (uint32_t k = 0; k < w->count; k++) {
-        w->runs[k].offset = h.file_bytes;
-        h.file_bytes += w->runs[k].size_bytes;
+    for (uint32_t k = 0; k < h.run_count; k++) {
+        runs[k].offset = h.file_bytes;
+        h.file_bytes += runs[k].size_bytes;
     }
-    enum status status = snapshot_encode(&h, w->runs, i->elem_dropped, i->data_dropped, config,
-                                         wasi, &tables, err);
+    enum status status =
+        snapshot_encode(&h, runs, i->elem_dropped, i->data_dropped, config, wasi, &tables, err);
     if (status == ST_OK && ftruncate(fd, (off_t)h.file_bytes) != 0)
         status = error_set_errno(err, ST_IO, "cannot write the snapshot");
-    for (uint32_t k = 0; k < w->count && status == ST_OK; k++)
-        status = write_run(fd, &h, &w->runs[k], err);
+    for (uint32_t k = 0; k < h.run_count && status == ST_OK; k++)
+        status = write_run(fd, &h, &runs[k], err);
     /* The tables last: a file that was not finished is none. */
     return status == ST_OK ? write_at(fd, tables.bytes, tables.size, 0, err) : status;
 }
 
-enum status snapshot_write(const struct instance *i, const struct wasi *wasi,
-                           const char *config, int fd, struct error *err) {
-    auto_buffer struct buffer state = {0};
+enum status snapshot_begin(const struct instance *i, const struct wasi *wasi,
+                           const char *config, struct buffer *wasi_record,
+                           struct snapshot_header *ret_header, struct error *err) {
     enum status status = check_writable(i, err);
-    if (status == ST_OK) status = wasi_state_save(wasi, &state, err);
+    if (status == ST_OK) status = wasi_state_save(wasi, wasi_record, err);
     if (status != ST_OK) return status;
     const struct crossing *c = gate_current;
-    struct snapshot_header h = {
+    *ret_header = (struct snapshot_header){
         .abi_fingerprint = abi_fingerprint(),
         .module = i->object->compat.module,
         .object = i->object->compat.content,
@@ -251,12 +214,21 @@ enum status snapshot_write(const struct instance *i, const struct wasi *wasi,
         .elem_count = i->object->elem_count,
         .data_count = i->object->data_count,
         .config_bytes = (uint32_t)strlen(config),
-        .wasi_bytes = (uint32_t)state.size,
+        .wasi_bytes = (uint32_t)wasi_record->size,
     };
+    return ST_OK;
+}
+
+enum status snapshot_write(const struct instance *i, const struct wasi *wasi,
+                           const char *config, int fd, struct error *err) {
+    auto_buffer struct buffer state = {0};
+    struct snapshot_header h;
+    enum status status = snapshot_begin(i, wasi, config, &state, &h, err);
+    if (status != ST_OK) return status;
     struct page_writer w = {.memory_bytes = h.memory_bytes, .code = i->code};
     collect(&w, i, &h);
-    status = w.failed ? error_set(err, ST_NO_MEMORY, "out of memory")
-                      : write_file(i, &h, &w, config, &state, fd, err);
-    free(w.runs);
+    status = w.runs.failed ? error_set(err, ST_NO_MEMORY, "out of memory")
+                           : write_file(i, &h, &w, config, &state, fd, err);
+    snapshot_runs_finish(&w.runs);
     return status;
 }
