@@ -13,6 +13,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from html import escape
 from typing import Callable, Iterable, Sequence
@@ -34,28 +35,34 @@ class Run:
     seconds: float
     peak_bytes: int
     output: str
+    cpu_seconds: float
 
 
-def execute(command: Sequence[str], stdin: int = subprocess.DEVNULL) -> Run:
-    """Runs a command to its end: wall time, peak memory (its own or its largest child's), output.
-    Whatever but status 0 is a BenchError."""
+def execute(command: Sequence[str], stdin: int = subprocess.DEVNULL, seconds: float | None = None) -> Run:
+    """Runs a command to its end: wall time, peak memory (its own or its largest child's), output,
+    processor time of both. Whatever but status 0, and more than so many seconds, is a BenchError."""
     start = time.monotonic()
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    stdin=stdin)
     except OSError as e:
         raise BenchError(f"{command[0]}: {e}") from e
+    timer = threading.Timer(seconds, process.kill) if seconds is not None else None
+    if timer:
+        timer.start()
     # Little goes to standard error: reading one after the other cannot fill the other's pipe.
     output, errors = process.stdout.read(), process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - start
+    taken = time.monotonic() - start
+    if timer:
+        timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     process.stderr.close()
     if process.returncode != 0:
         tail = errors.decode(errors="replace")[-1500:]
         raise BenchError(f"{' '.join(map(str, command))}: status {process.returncode}\n{tail}")
-    return Run(seconds, usage.ru_maxrss * 1024, output.decode())
+    return Run(taken, usage.ru_maxrss * 1024, output.decode(), usage.ru_utime + usage.ru_stime)
 
 
 def interleave(systems: dict[str, Callable[[], Iterable[float]]],

@@ -50,7 +50,21 @@ command_suite() {
     exec "$python" tests/run --verbose "$suite" -- "$@"
 }
 
+# fuzz diff SECONDS [FIRST-SEED]: random modules at all levels, in both placements, with a profile
+# and without, must do the same.
+fuzz_diff() {
+    case ${1:-60}${2:-} in
+    *[!0-9]*) die "fuzz diff takes a number of seconds and a first seed" ;;
+    esac
+    build_all
+    exec "$build/tests/fuzz/differ_random" "${1:-60}" ${2:+"$2"}
+}
+
 command_fuzz() {
+    if [ "${1:-}" = diff ]; then
+        shift
+        fuzz_diff "$@"
+    fi
     local seconds=${1:-60}
     case $seconds in
     '' | *[!0-9]*) die "fuzz takes a number of seconds" ;;
