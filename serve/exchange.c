@@ -14,6 +14,7 @@
 #include "serve/exchange_state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -212,12 +213,16 @@ void exchange_body(struct exchange *x, const void *bytes, size_t size) {
         exchange_fail(x, 413, TROUBLE_BODY, "the request's body is over limits.body");
         return;
     }
-    if (x->stream && !x->stream_ended && !x->body_dropped) x->backend->body(x, bytes, size);
+    if (!x->stream || x->stream_ended || x->body_dropped) return;
+    bufferevent_enable(x->stream, EV_WRITE);
+    x->backend->body(x, bytes, size);
 }
 
 void exchange_body_end(struct exchange *x) {
     x->body_ended = true;
-    if (x->stream && !x->stream_ended && !x->body_dropped) x->backend->body_end(x);
+    if (!x->stream || x->stream_ended || x->body_dropped) return;
+    bufferevent_enable(x->stream, EV_WRITE);
+    x->backend->body_end(x);
 }
 
 void exchange_body_fail(struct exchange *x, int status, const char *reason) {
@@ -273,12 +278,23 @@ void exchange_shut_stream(struct exchange *x) {
     if (!evbuffer_get_length(bufferevent_get_output(x->stream))) on_stream_write(x->stream, x);
 }
 
+/* A socket seldom is full when one begins to write to it: telling the kernel to wait for room,
+ * a turn of the loop, and telling it not to wait any more are saved. */
+void stream_write_now(struct bufferevent *stream) {
+    struct evbuffer *output = bufferevent_get_output(stream);
+    evbuffer_unfreeze(output, 1); /* it lets nobody but the stream take from it */
+    (void)evbuffer_write(output, bufferevent_getfd(stream));
+    evbuffer_freeze(output, 1);
+    if (!evbuffer_get_length(output)) bufferevent_disable(stream, EV_WRITE);
+}
+
 /* ---- the beginning ----------------------------------------------------------------------- */
 
 static int open_stream(struct exchange *x) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return -1;
-    evutil_make_socket_nonblocking(ends[0]);
+    /* a new socket has no other flags */
+    (void)!fcntl(ends[0], F_SETFL, O_RDWR | O_NONBLOCK);
     x->stream = bufferevent_socket_new(x->front->base, ends[0], BEV_OPT_CLOSE_ON_FREE);
     if (!x->stream) {
         close(ends[0]);
@@ -317,6 +333,7 @@ static void submit(struct exchange *x) {
     }
     x->submitted = true;
     bufferevent_enable(x->stream, EV_READ | EV_WRITE);
+    stream_write_now(x->stream);
 }
 
 bool exchange_start(struct front *front, const struct exchange_client *client,

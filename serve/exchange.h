@@ -79,4 +79,9 @@ void exchange_client_gone(struct exchange *exchange);
 void exchange_client_drained(struct exchange *exchange); /* it can take more of the answer */
 uint64_t exchange_id(const struct exchange *exchange);
 
+/* Writes what its output holds without waiting for the loop's next turn. Where the socket takes
+ * all of it EV_WRITE is off, and no callback says so: to be enabled before more is put there.
+ * What the socket does not take, and errors, are left to the loop. */
+void stream_write_now(struct bufferevent *stream);
+
 #endif

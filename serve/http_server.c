@@ -128,6 +128,7 @@ static void begin_flush(struct connection *c) {
 
 static void client_head(void *client, const struct http_response *response) {
     struct connection *c = client;
+    bufferevent_enable(c->bev, EV_WRITE);
     bool has_body = http_has_body(c->head_request, response->status);
     if (!has_body)
         c->framing = HTTP_NO_BODY;
@@ -157,6 +158,7 @@ static void client_end(void *client) {
     struct connection *c = client;
     c->exchange = NULL;
     if (c->framing == HTTP_CHUNKED) evbuffer_add(output(c), "0\r\n\r\n", 5);
+    stream_write_now(c->bev);
     if (c->state != CONNECTION_ANSWER || !c->keep_alive || c->front->draining) {
         begin_flush(c);
         return;
@@ -192,6 +194,7 @@ static const struct client_ops http_client = {client_head,  client_body,    clie
 /* A request that never became an exchange. */
 static void refuse(struct connection *c, int status, const char *reason) {
     struct evbuffer *body = evbuffer_new();
+    bufferevent_enable(c->bev, EV_WRITE);
     c->front->bad_requests++;
     front_log_refused(c->front, c->address, status, reason);
     c->keep_alive = false;
@@ -283,8 +286,10 @@ static bool read_body(struct connection *c) {
     struct evbuffer *in = input(c);
     if (c->continue_owed) {
         c->continue_owed = false;
-        if (!evbuffer_get_length(in))
+        if (!evbuffer_get_length(in)) {
+            bufferevent_enable(c->bev, EV_WRITE);
             evbuffer_add_printf(output(c), "HTTP/1.1 100 Continue\r\n\r\n");
+        }
     }
     if (!evbuffer_get_length(in)) return false;
     struct evbuffer_iovec piece;

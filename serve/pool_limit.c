@@ -35,17 +35,19 @@ void limit_break(struct pool_request *r, enum pool_limit limit) {
     interrupt(r);
 }
 
-/* Which limit is broken now, and when the next could be. */
-static enum pool_limit check(const struct pool_request *r, uint64_t *ret_wait_ns) {
+/* Which limit is broken now, and when the next could be. cpu_ns is what the process has used,
+ * where it is known. */
+static enum pool_limit check(const struct pool_request *r, bool known, uint64_t cpu_ns,
+                             uint64_t *ret_wait_ns) {
     const struct pool_limits *limits = &r->app->config.limits;
-    uint64_t wait = UINT64_MAX, lived = pool_now_ns() - r->limits_from_ns, cpu = 0;
+    uint64_t wait = UINT64_MAX, lived = pool_now_ns() - r->limits_from_ns;
     uint64_t longest = r->starting ? limits->start_ns : r->wall_limit_ns;
     if (longest) {
         if (lived >= longest) return r->starting ? POOL_LIMIT_START : POOL_LIMIT_WALL;
         wait = longest - lived;
     }
-    if (limits->cpu_ns && tenant_cpu_ns(r->tenant, &cpu)) {
-        uint64_t used = cpu > r->cpu_start_ns ? cpu - r->cpu_start_ns : 0;
+    if (limits->cpu_ns && known) {
+        uint64_t used = cpu_ns > r->cpu_start_ns ? cpu_ns - r->cpu_start_ns : 0;
         if (used >= limits->cpu_ns) return POOL_LIMIT_CPU;
         uint64_t left = limits->cpu_ns - used;
         if (left < CPU_CHECK_MIN_NS) left = CPU_CHECK_MIN_NS;
@@ -67,8 +69,9 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
         interrupt(r);
         return;
     }
-    uint64_t wait = 0;
-    enum pool_limit limit = check(r, &wait);
+    uint64_t wait = 0, cpu_ns = 0;
+    bool known = tenant_cpu_ns(r->tenant, &cpu_ns);
+    enum pool_limit limit = check(r, known, cpu_ns, &wait);
     if (limit != POOL_LIMIT_NONE)
         limit_break(r, limit);
     else if (wait != UINT64_MAX)
@@ -81,10 +84,10 @@ void limit_queued(struct pool_request *r) {
         pool_set_timer(&r->timer, r->app->config.limits.queue_ns);
 }
 
-void limit_started(struct pool_request *r) {
+void limit_started(struct pool_request *r, uint64_t cpu_ns) {
     uint64_t wait = 0;
     r->limits_from_ns = pool_now_ns();
     event_del(&r->timer);
-    if (check(r, &wait) == POOL_LIMIT_NONE && wait != UINT64_MAX)
+    if (check(r, true, cpu_ns, &wait) == POOL_LIMIT_NONE && wait != UINT64_MAX)
         pool_set_timer(&r->timer, wait);
 }

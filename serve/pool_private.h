@@ -165,8 +165,9 @@ void request_fail(struct pool_request *request, enum pool_end end, enum pool_lim
                   const char *report);
 
 /* ---- pool_limit.c ---- */
-void limit_queued(struct pool_request *request);  /* starts the clock of the queue */
-void limit_started(struct pool_request *request); /* ... of start, CPU and wall */
+void limit_queued(struct pool_request *request); /* starts the clock of the queue */
+/* ... of start, CPU and wall; cpu_ns is what the tenant's process has used by now. */
+void limit_started(struct pool_request *request, uint64_t cpu_ns);
 void limit_break(struct pool_request *request, enum pool_limit limit);
 
 /* ---- pool_log.c ---- */

@@ -214,7 +214,9 @@ static bool take_ready(struct pool_tenant *t, const struct tenant_ready *ready) 
     if (t->state == POOL_TENANT_BUSY && t->request && t->request->cold) {
         t->request->starting = false;
         request_close_stream(t->request);
-        limit_started(t->request); /* the limits of a request from here on */
+        uint64_t cpu_ns = 0;
+        (void)tenant_cpu_ns(t, &cpu_ns);
+        limit_started(t->request, cpu_ns); /* the limits of a request from here on */
         return true;
     }
     if (t->state != POOL_TENANT_WARMING) return false;
@@ -460,7 +462,7 @@ bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
     /* A cold tenant may die before the guest has seen anything of the request: then the stream
      * goes to another. */
     if (!cold) request_close_stream(r);
-    limit_started(r);
+    limit_started(r, cpu_ns);
     if (r->submission.started) r->submission.started(r->submission.context, serial_of(t));
     return true;
 }
