@@ -252,8 +252,8 @@ enum abi_arch {
 #define ABI_X86_64_V2 UINT64_C(0x3f)
 #define ABI_X86_64_V3 UINT64_C(0x3fff)
 #define ABI_X86_64_V4 UINT64_C(0x7ffff)
-/* Features of the processor we run on, as bits of the list. Asked for once; a process that is to
- * be forked asks before. */
+/* Features of the processor we run on, as bits of the list. Asked for once; a process that is
+ * to be forked asks before. */
 uint64_t abi_cpu_features(void);
 /* The architecture this program is built for, an enum abi_arch. */
 uint16_t abi_host_arch(void);

@@ -187,7 +187,8 @@ static void finish_field(struct reading *reading) {
     reading->name[reading->name_length] = '\0';
     char *value = reading->value;
     size_t length = reading->value_length;
-    if (!length) { /* http-parser then points into the next line: nothing may be written there */
+    if (!length) { /* http-parser then points into the next line: nothing may be written there
+                    */
         http_fields_add(&reading->request->fields, reading->name, "");
         return;
     }

@@ -1,15 +1,16 @@
 /*
  * The compiler as a process: a module in descriptor 3 to a code object in descriptor 4,
  * progress and errors on 5, options in argv (compile_report.h). Started by `hutch` alone; it
- * opens no file but where --dump-dir asks for it. The only program of ours that links LLVM.
+ * opens no file but where --dump-dir asks for it, and gives up the right to before it looks at
+ * the module (compiler_seal.h). The only program of ours that links LLVM.
  */
 #include "compiler/compiler.h"
 #include "tools/compile_report.h"
+#include "tools/compiler_seal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,12 +51,12 @@ static void on_note(void *context, const char *text) {
 
 static enum status map_input(int fd, const char *what, const uint8_t **ret_bytes,
                              size_t *ret_size, struct error *err) {
-    struct stat st;
-    if (fstat(fd, &st) < 0) return error_set_errno(err, ST_IO, "cannot read the %s", what);
+    off_t size = lseek(fd, 0, SEEK_END); /* libc's fstat has a path: sealed off */
+    if (size < 0) return error_set_errno(err, ST_IO, "cannot read the %s", what);
     *ret_bytes = (const uint8_t *)"";
-    *ret_size = (size_t)st.st_size;
-    if (st.st_size == 0) return ST_OK;
-    void *mapped = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    *ret_size = (size_t)size;
+    if (size == 0) return ST_OK;
+    void *mapped = mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (mapped == MAP_FAILED)
         return error_set_errno(err, ST_NO_MEMORY, "cannot map the %s", what);
     *ret_bytes = mapped;
@@ -94,6 +95,13 @@ int main(int argc, char **argv) {
     options.progress = on_progress;
     options.progress_context = &progress;
     struct error err = {0};
+    /* Who dumps is the person at the terminal, looking at our own code. */
+    if (!options.dump_dir && !SANITIZED && compiler_seal(&err) != ST_OK) {
+        char note[sizeof err.message + 64];
+        snprintf(note, sizeof note, "the compiler runs unsealed: %s", err.message);
+        on_note(NULL, note);
+        err = (struct error){0};
+    }
     if (compile(&options, &err) == ST_OK) return 0;
     report_error(REPORT_FD_REPORT, &err);
     return 1;

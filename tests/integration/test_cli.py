@@ -701,6 +701,20 @@ def compiler_dies():
 
 
 @test
+def compiler_is_sealed():
+    """The compiler gives up its rights before it sees the module; tests/unit/test_compiler_seal.c
+    says which."""
+    log = WORK / "seal.log"
+    r = subprocess.run(["strace", "-f", "-qq", "-e", "trace=seccomp,mmap", "-y", "-o", log, HUTCH,
+                        "compile", "--no-cache", "-o", WORK / "sealed.hutch", values()],
+                       capture_output=True)
+    calls = log.read_text()
+    seal = re.search(r"seccomp\(SECCOMP_SET_MODE_FILTER, .*\) = 0\n", calls)
+    check(r.returncode == 0 and seal and seal.start() < calls.find("hutch-module"),
+          "a filter, and then the module", r.stderr, calls[-2000:])
+
+
+@test
 def progress_line():
     place = WORK / "slow"
     place.mkdir()

@@ -55,8 +55,8 @@ static int serve(double so_far) {
         struct timespec now;
         getentropy(bytes, sizeof bytes);
         clock_gettime(CLOCK_REALTIME, &now);
-        snprintf(text, sizeof text, "%02x%02x%02x%02x%02x%02x%02x%02x %lld %lld", bytes[0], bytes[1],
-                 bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
+        snprintf(text, sizeof text, "%02x%02x%02x%02x%02x%02x%02x%02x %lld %lld", bytes[0],
+                 bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7],
                  (long long)generation(), (long long)now.tv_sec);
     } else if (!strncmp(in, "GET /plant?", 11)) {
         in[strcspn(in + 4, " ") + 4] = 0;

@@ -117,7 +117,8 @@ int main(int argc, char **argv) {
             return 1;
         }
         printf("%s %d %d %d %d\n", bytes, (int)before.st_nlink, (int)written.st_nlink,
-               (int)after.st_nlink, before.st_ino == after.st_ino && before.st_ino == written.st_ino);
+               (int)after.st_nlink,
+               before.st_ino == after.st_ino && before.st_ino == written.st_ino);
     } else if (!strcmp(argv[1], "change")) {
         change(argv[2]);
     }

@@ -5,7 +5,8 @@ int main(void) {
     const char *path = getenv("PATH_INFO");
     if (path && strcmp(path, "/echo") == 0) {
         printf("Content-Type: text/plain\r\n\r\n");
-        for (size_t n; (n = fread(body, 1, sizeof body, stdin)) > 0;) fwrite(body, 1, n, stdout);
+        for (size_t n; (n = fread(body, 1, sizeof body, stdin)) > 0;)
+            fwrite(body, 1, n, stdout);
         return 0;
     }
     size_t size = serve(path ? path : "/", answer, sizeof answer);

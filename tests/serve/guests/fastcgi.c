@@ -16,8 +16,8 @@ static int fill(int fd, size_t size) {
 
 static void put(int fd, int type, const char *content, size_t size) {
     static unsigned char out[5000];
-    unsigned char head[8] = {1, (unsigned char)type, 0, 1, (unsigned char)(size >> 8),
-                             (unsigned char)size, 0, 0};
+    unsigned char head[8] = {
+        1, (unsigned char)type, 0, 1, (unsigned char)(size >> 8), (unsigned char)size, 0, 0};
     memcpy(out, head, 8);
     memcpy(out + 8, content, size);
     for (size_t at = 0; at < size + 8;) {
@@ -39,7 +39,8 @@ int main(void) {
             size_t size = (size_t)(bytes[4] << 8 | bytes[5]), padding = bytes[6];
             if (!fill(fd, size + padding)) break;
             for (size_t i = 0; type == 4 && i + 11 < size; i++)
-                if (memcmp(bytes + i, "\x09", 1) == 0 && memcmp(bytes + i + 2, "PATH_INFO", 9) == 0) {
+                if (memcmp(bytes + i, "\x09", 1) == 0 &&
+                    memcmp(bytes + i + 2, "PATH_INFO", 9) == 0) {
                     size_t length = bytes[i + 1];
                     memcpy(path, bytes + i + 11, length);
                     path[length] = 0;

@@ -27,9 +27,11 @@ int main(void) {
             path++;
             path[strcspn(path, " ?")] = 0;
             size = serve(path, answer, sizeof answer);
-            n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+            n = snprintf(head, sizeof head,
+                         "HTTP/1.1 200 OK\r\nConnection: close\r\n"
                          "Content-Type: text/plain\r\n"
-                         "Content-Length: %zu\r\n\r\n", size);
+                         "Content-Length: %zu\r\n\r\n",
+                         size);
             put(fd, head, (size_t)n);
             put(fd, answer, size);
         }

@@ -18,11 +18,16 @@ __attribute__((noinline)) static int deep(int n) {
 __attribute__((noinline)) static size_t serve(const char *path, char *answer, size_t size) {
     int n = 0;
     served++;
-    if (strcmp(path, "/count") == 0) n = snprintf(answer, size, "%lu\n", served);
-    else if (strcmp(path, "/trap") == 0) __builtin_trap();
-    else if (strcmp(path, "/exit") == 0) exit(3);
-    else if (strcmp(path, "/spin") == 0) for (;;) sink++;
-    else if (strcmp(path, "/recurse") == 0) n = deep(0);
+    if (strcmp(path, "/count") == 0)
+        n = snprintf(answer, size, "%lu\n", served);
+    else if (strcmp(path, "/trap") == 0)
+        __builtin_trap();
+    else if (strcmp(path, "/exit") == 0)
+        exit(3);
+    else if (strcmp(path, "/spin") == 0)
+        for (;;) sink++;
+    else if (strcmp(path, "/recurse") == 0)
+        n = deep(0);
     else if (strcmp(path, "/sleep") == 0) {
         struct timespec t = {1, 0};
         nanosleep(&t, NULL);
@@ -62,6 +67,7 @@ __attribute__((noinline)) static size_t serve(const char *path, char *answer, si
             n = snprintf(answer, size, "%ld\n", ftell(f));
             fclose(f);
         }
-    } else n = snprintf(answer, size, "hello %s\n", path);
+    } else
+        n = snprintf(answer, size, "hello %s\n", path);
     return n > 0 ? (size_t)n : 0;
 }

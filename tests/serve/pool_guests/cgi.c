@@ -1,6 +1,7 @@
 /* A CGI program for the pool's tests. What it does stands in the request's body:
  *     (nothing)  says hello       env NAME   exit N   trap   spin   sleep MS   grow N (MiB)
- *     burn N     deep   recursion        log N      N bytes on stderr      flood      without end */
+ *     burn N     deep   recursion        log N      N bytes on stderr      flood      without
+ * end */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ int main(int argc, char **argv) {
     size_t size = fread(body, 1, sizeof body - 1, stdin);
     body[size] = 0;
     long n = strchr(body, ' ') ? atol(strchr(body, ' ') + 1) : 0;
-    if (size == 0) printf("Content-Type: text/plain\r\n\r\nhello from %s\n", argc ? argv[0] : "?");
+    if (size == 0)
+        printf("Content-Type: text/plain\r\n\r\nhello from %s\n", argc ? argv[0] : "?");
     if (strncmp(body, "env ", 4) == 0) {
         const char *value = getenv(body + 4);
         printf("%s\n", value ? value : "(unset)");
