@@ -38,6 +38,11 @@ struct importing {
     struct arriving layers[BUNDLE_LAYERS_MAX];
 };
 
+static const enum cache_kind cache_kinds[] = {[BUNDLE_MODULE] = CACHE_MODULE,
+                                              [BUNDLE_OBJECT] = CACHE_OBJECT,
+                                              [BUNDLE_IMAGE] = CACHE_IMAGE,
+                                              [BUNDLE_SNAPSHOT] = CACHE_SNAPSHOT};
+
 static void note(const struct importing *im, const char *format, ...) printf_like(2, 3);
 static void note(const struct importing *im, const char *format, ...) {
     if (!im->options->callbacks.note) return;
@@ -216,6 +221,8 @@ static enum status take_blob(struct importing *im, uint32_t first, struct archiv
     int bytes_fd = landed(im, first);
     struct oci_sink sink = {land, &landing};
     status = oci_blob_unpack(archive, &expected, &sink, err);
+    if (status == ST_OK && a->writer && !native)
+        status = cache_writer_judge(a->writer, cache_kinds[layer->kind], err);
     if (status != ST_OK)
         return error_wrap(err, "layer %u (%s)", first, bundle_kind_word(layer->kind));
     bool any_fits = false;
@@ -321,10 +328,6 @@ static void count_layer(struct importing *im, const struct bundle_layer *layer) 
 /* Entries; ret_refs gets the digests of all that were taken. */
 static enum status publish_layers(struct importing *im, struct digest *ret_refs,
                                   uint32_t *ret_count, struct error *err) {
-    static const enum cache_kind kinds[] = {[BUNDLE_MODULE] = CACHE_MODULE,
-                                            [BUNDLE_OBJECT] = CACHE_OBJECT,
-                                            [BUNDLE_IMAGE] = CACHE_IMAGE,
-                                            [BUNDLE_SNAPSHOT] = CACHE_SNAPSHOT};
     const struct bundle_statement *s = statement_of(im);
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->layer_count; i++) {
@@ -333,7 +336,7 @@ static enum status publish_layers(struct importing *im, struct digest *ret_refs,
         count_layer(im, layer);
         ret_refs[count++] = layer->content;
         if (!im->layers[i].writer) continue; /* the same blob as an earlier layer's */
-        struct cache_entry entry = {.kind = kinds[layer->kind], .origin = CACHE_IMPORTED};
+        struct cache_entry entry = {.kind = cache_kinds[layer->kind], .origin = CACHE_IMPORTED};
         if (layer->kind == BUNDLE_SNAPSHOT) {
             entry.has_module = true;
             entry.module = layer->target.module;

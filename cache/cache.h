@@ -177,6 +177,10 @@ enum status cache_writer_finish(struct cache_writer *writer, const struct cache_
                                 const struct digest *expected, struct digest *ret_digest,
                                 int *ret_fd, struct error *err) must_check;
 void cache_writer_abort(struct cache_writer *writer);
+/* Whether the bytes so far can be put as this kind: ST_DAMAGED where they are native code and
+ * it is not, or the other way round. finish looks too. */
+enum status cache_writer_judge(const struct cache_writer *writer, enum cache_kind kind,
+                               struct error *err) must_check;
 /* The file that the bytes lie in so far, for whoever judges them before they are published: to
  * read or map, borrowed until finish or abort. */
 int cache_writer_fd(const struct cache_writer *writer);

@@ -139,9 +139,12 @@ static enum status check_file_system(struct cache *c, struct error *err) {
     return ST_OK;
 }
 
-static uint64_t size_from_environment(const char *name, uint64_t otherwise) {
+/* "2G", "500M", "4096"; a limit that is misspelt must not be none. */
+static enum status size_from_environment(const char *name, uint64_t otherwise,
+                                         uint64_t *ret_bytes, struct error *err) {
     const char *text = getenv(name);
-    if (!text || *text < '0' || *text > '9') return otherwise;
+    *ret_bytes = otherwise;
+    if (!text || !*text) return ST_OK;
     char *end;
     errno = 0;
     uint64_t value = strtoull(text, &end, 10), unit = 1;
@@ -149,17 +152,22 @@ static uint64_t size_from_environment(const char *name, uint64_t otherwise) {
     if (*end == 'M') unit = UINT64_C(1) << 20;
     if (*end == 'G') unit = UINT64_C(1) << 30;
     if (*end == 'T') unit = UINT64_C(1) << 40;
-    if (errno || (unit != 1 && end[1]) || (unit == 1 && *end) ||
+    if (*text < '0' || *text > '9' || errno || (unit != 1 && end[1]) || (unit == 1 && *end) ||
         mul_overflows(value, unit, &value))
-        return otherwise;
-    return value;
+        return error_set(err, ST_INVALID, "%s is '%.40s', which is no size: 2G, 500M", name,
+                         text);
+    *ret_bytes = value;
+    return ST_OK;
 }
 
-static void set_options(struct cache *c, const struct cache_options *o) {
+static enum status set_options(struct cache *c, const struct cache_options *o,
+                               struct error *err) {
     c->describe_object = o->describe_object;
-    c->max_bytes = o->max_bytes
-                       ? o->max_bytes
-                       : size_from_environment("HUTCH_CACHE_MAX_SIZE", CACHE_MAX_BYTES_DEFAULT);
+    c->max_bytes = o->max_bytes;
+    enum status status = ST_OK;
+    if (!c->max_bytes)
+        status = size_from_environment("HUTCH_CACHE_MAX_SIZE", CACHE_MAX_BYTES_DEFAULT,
+                                       &c->max_bytes, err);
     c->min_free_bytes = o->min_free_bytes;
     struct statvfs fs;
     if (c->min_free_bytes == 0 && fstatvfs(c->objects, &fs) == 0) {
@@ -167,6 +175,7 @@ static void set_options(struct cache *c, const struct cache_options *o) {
         c->min_free_bytes =
             twentieth < CACHE_MIN_FREE_DEFAULT ? twentieth : CACHE_MIN_FREE_DEFAULT;
     }
+    return status;
 }
 
 static enum status open_path(struct cache *c, struct error *err) {
@@ -208,11 +217,11 @@ enum status cache_open(const struct cache_options *options, struct cache **ret_c
     *c = (struct cache){
         .path = absolute, .dir = -1, .objects = -1, .read_only = options->read_only};
     guard_install();
-    if ((status = open_path(c, err)) != ST_OK) {
+    if ((status = open_path(c, err)) != ST_OK ||
+        (status = set_options(c, options, err)) != ST_OK) {
         cache_close(c);
         return status;
     }
-    set_options(c, options);
     counters_open(c);
     *ret_cache = c;
     return ST_OK;

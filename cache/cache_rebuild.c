@@ -26,13 +26,16 @@ struct description {
 
 static void describe(void *context) {
     static const uint8_t wasm[] = {0, 'a', 's', 'm'}, elf[] = {0x7f, 'E', 'L', 'F'},
-                         erofs[] = {0xe2, 0xe1, 0xf5, 0xe0}; /* at 1024 */
+                         erofs[] = {0xe2, 0xe1, 0xf5, 0xe0}, /* at 1024 */
+        snapshot[] = {'H', 'U', 'T', 'C', 'H', 'S', 'N', 'P'};
     const struct description *d = context;
     if (d->size >= 4 && memcmp(d->bytes, elf, 4) == 0) {
         if (d->cache->describe_object && d->cache->describe_object(d->bytes, d->size, d->entry))
             d->entry->kind = CACHE_OBJECT;
     } else if (d->size >= 4 && memcmp(d->bytes, wasm, 4) == 0) {
         d->entry->kind = CACHE_MODULE;
+    } else if (d->size >= 8 && memcmp(d->bytes, snapshot, 8) == 0) {
+        d->entry->kind = CACHE_SNAPSHOT;
     } else if (d->size >= 1028 && memcmp(d->bytes + 1024, erofs, 4) == 0) {
         d->entry->kind = CACHE_IMAGE;
     }

@@ -164,20 +164,21 @@ static enum status record(struct cache *c, const struct cache_entry *given, int 
     return index_change(c, &put, 1, err);
 }
 
-static enum status check_entry(struct cache_writer *w, const struct cache_entry *entry,
+enum status cache_writer_judge(const struct cache_writer *w, enum cache_kind kind,
                                struct error *err) {
-    if (entry->ref_count > CACHE_REFS_MAX)
-        return error_set(err, ST_LIMIT, "more than %u references", CACHE_REFS_MAX);
     struct cache_entry own = {0};
     entry_from_file(w->cache, w->fd, w->size, &own);
-    if ((own.kind == CACHE_OBJECT) == (entry->kind == CACHE_OBJECT)) return ST_OK;
-    if (entry->kind == CACHE_OBJECT)
-        return error_set(err, ST_DAMAGED, "not a sound code object");
-    /* Should the index be lost, it would be found again as what its bytes are, under the key
-     * that they name; and who put it as something else was not asked whether it may run. */
-    return error_set(err, ST_DAMAGED, "these bytes are native code, not a%s %s",
-                     entry->kind == CACHE_IMAGE || entry->kind == CACHE_OTHER ? "n" : "",
-                     cache_kind_name(entry->kind));
+    bool native = own.kind == CACHE_OBJECT || own.kind == CACHE_SNAPSHOT;
+    if (own.kind == kind || (!native && kind != CACHE_OBJECT)) return ST_OK;
+    if (kind == CACHE_OBJECT) return error_set(err, ST_DAMAGED, "not a sound code object");
+    /* Should the index be lost, it would be found again as what its bytes are, an object even
+     * under the key that they name; and who put it as something else was not asked whether it
+     * may run. Nor does it take the place of one that may. */
+    return error_set(err, ST_DAMAGED, "these bytes are %s, not a%s %s",
+                     own.kind == CACHE_OBJECT ? "native code" : "a snapshot",
+                     kind == CACHE_IMAGE || kind == CACHE_OTHER || kind == CACHE_OBJECT ? "n"
+                                                                                        : "",
+                     cache_kind_name(kind));
 }
 
 enum status cache_writer_finish(struct cache_writer *w, const struct cache_entry *entry,
@@ -187,7 +188,10 @@ enum status cache_writer_finish(struct cache_writer *w, const struct cache_entry
     struct digest digest = digest_end(&w->hash);
     char hex[DIGEST_HEX_SIZE];
     digest_hex(&digest, hex);
-    enum status status = check_entry(w, entry, err);
+    enum status status =
+        entry->ref_count > CACHE_REFS_MAX
+            ? error_set(err, ST_LIMIT, "more than %u references", CACHE_REFS_MAX)
+            : cache_writer_judge(w, entry->kind, err);
     if (status == ST_OK && expected && !digest_equal(&digest, expected)) {
         char want[DIGEST_HEX_SIZE];
         digest_hex(expected, want);

@@ -14,6 +14,7 @@
 #include "tools/cache_view.h"
 #include "tools/object_describe.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <unistd.h>
 
@@ -442,7 +443,13 @@ static enum status open_store(const struct verb *verb, const struct options *o,
     enum status status = cache_default_path(&options, path, sizeof path, err);
     if (status != ST_OK) return status;
     *ret_cache = NULL;
-    if (strcmp(verb->name, "name") != 0 && access(path, F_OK) < 0)
+    /* The directory alone is none: a server's records may lie there too. */
+    auto_free char *objects = NULL;
+    if (asprintf(&objects, "%s/objects", path) < 0) {
+        objects = NULL;
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    }
+    if (strcmp(verb->name, "name") != 0 && access(objects, F_OK) < 0 && errno == ENOENT)
         return verb->empty ? ST_OK
                            : error_set(err, ST_NOT_FOUND, "there is no cache at %s", path);
     return cache_open(&options, ret_cache, err);

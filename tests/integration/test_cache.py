@@ -270,10 +270,15 @@ def listing():
 def places():
     """HUTCH_CACHE_DIR, then the state of a service, then XDG_CACHE_HOME, then HOME."""
     def place(**variables):
-        done = subprocess.run([HUTCH, "cache", "show", "nothing"], cwd=WORK, capture_output=True, text=True,
-                              env={"PATH": os.environ["PATH"], **variables})
-        found = re.search(r"there is no cache at (.*)", done.stderr)
-        return found[1] if found else done.stderr
+        def ask(*words):
+            return subprocess.run([HUTCH, "cache", *words], cwd=WORK, capture_output=True, text=True,
+                                  env={"PATH": os.environ["PATH"], **variables})
+
+        missing = ask("show", "nothing").stderr
+        found = re.search(r"there is no cache at (/.*)", missing)
+        if found or "no such name" not in missing:
+            return found[1] if found else missing
+        return json.loads(ask("list", "--json").stdout)["path"]
 
     home, xdg, own = str(WORK / "at"), str(WORK / "xdg"), str(WORK / "own")
     check(place(HOME=home) == home + "/.cache/hutch", "HOME")
@@ -281,10 +286,35 @@ def places():
     check(place(HOME=home, XDG_CACHE_HOME="xdg") == home + "/.cache/hutch", "a relative one")
     check(place(HOME=home, STATE_DIRECTORY="/var/lib/runner") == home + "/.cache/hutch", "another service")
     service = {"HOME": home, "XDG_CACHE_HOME": xdg, "STATE_DIRECTORY": "/var/lib/hutch"}
-    if not pathlib.Path("/var/lib/hutch").exists():
-        check(place(**service) == "/var/lib/hutch", "a service")
+    check(place(**service) == "/var/lib/hutch", "a service")
     check(place(**service, HUTCH_CACHE_DIR=own) == own, "HUTCH_CACHE_DIR")
     check("neither HUTCH_CACHE_DIR nor HOME" in place(), "nothing")
+
+
+@test
+def looking_makes_none():
+    """Also where the directory is there: a server's records may lie in it."""
+    found = Place("looking")
+    (found.path / "usage").mkdir(parents=True)
+    for verb in ("list", "verify", "gc", "export-stats"):
+        found.run("cache", verb)
+    check("there is no cache at" in found.run("cache", "show", "x", status=1), "show")
+    check([p.name for p in found.path.iterdir()] == ["usage"], "nothing is made", list(found.path.iterdir()))
+
+
+@test
+def a_limit_misspelt():
+    place = Place("misspelt")
+    place.run("cache", "name", "x", module(1))
+    for text in ("2g", "much", "-1", "1GB", "9" * 30, "G"):
+        place.variables["HUTCH_CACHE_MAX_SIZE"] = text
+        check("HUTCH_CACHE_MAX_SIZE" in place.run("cache", "list", status=1), text)
+    process = place.start("run", module(1))
+    out, err = process.communicate()
+    check(process.returncode == 1 and "HUTCH_CACHE_MAX_SIZE" in err, "a run says so and goes on", err)
+    for text in ("", "2G", "0", "1048576"):
+        place.variables["HUTCH_CACHE_MAX_SIZE"] = text
+        place.run("cache", "list")
 
 
 # ---- limits ----------------------------------------------------------------------------------

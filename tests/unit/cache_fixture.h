@@ -43,7 +43,7 @@ static inline void fixture_path(const char *name, char *ret_path, size_t size) {
 
 static inline struct cache *fixture_open(const struct cache_options *options) {
     struct cache_options o = options ? *options : (struct cache_options){0};
-    o.describe_object = object_describe;
+    if (!o.describe_object) o.describe_object = object_describe;
     char path[256], name[32];
     if (!o.path) {
         snprintf(name, sizeof name, "a/%u", fixture_count++);

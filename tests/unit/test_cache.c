@@ -45,6 +45,67 @@ static void test_put_and_find(void) {
     cache_close(c);
 }
 
+static bool describe_elf(const uint8_t *bytes, uint64_t size, struct cache_entry *entry) {
+    if (size < 8) return false;
+    entry->key = (struct cache_key){digest_of(bytes, size)};
+    entry->module = digest_of("module", 6);
+    entry->has_key = entry->has_module = true;
+    return true;
+}
+
+/* Bytes that a rebuild would take for native code are put as that alone. */
+static void test_native_by_bytes(void) {
+    struct error err = {0};
+    const struct cache_options options = {.describe_object = describe_elf};
+    struct cache *c = fixture_open(&options);
+    static const struct {
+        const char *bytes;
+        enum cache_kind kind;
+    } native[] = {{"\177ELF code", CACHE_OBJECT}, {"HUTCHSNP....", CACHE_SNAPSHOT}};
+    static const enum cache_kind kinds[] = {CACHE_MODULE,   CACHE_OBJECT,   CACHE_IMAGE,
+                                            CACHE_MANIFEST, CACHE_SNAPSHOT, CACHE_OTHER};
+    for (size_t i = 0; i < countof(native); i++)
+        for (size_t k = 0; k < countof(kinds); k++) {
+            struct cache_entry e = {.kind = kinds[k], .origin = CACHE_IMPORTED};
+            enum status status = cache_put(c, native[i].bytes, strlen(native[i].bytes), &e,
+                                           NULL, NULL, NULL, &err);
+            EXPECT(status == (kinds[k] == native[i].kind ? ST_OK : ST_DAMAGED));
+        }
+    fixture_clean(c, 2);
+    cache_close(c);
+}
+
+static bool count_objects(void *context, const struct cache_entry *entry) {
+    (void)entry;
+    ++*(unsigned *)context;
+    return true;
+}
+
+/* However many snapshots of a module there are, its object is found. */
+static void test_objects_among_snapshots(void) {
+    struct error err = {0};
+    const struct cache_options options = {.describe_object = describe_elf};
+    struct cache *c = fixture_open(&options);
+    struct digest module = digest_of("module", 6);
+    struct cache_entry object = {.kind = CACHE_OBJECT, .origin = CACHE_COMPILED};
+    struct cache_entry snapshot = {
+        .kind = CACHE_SNAPSHOT, .origin = CACHE_COMPILED, .has_module = true, .module = module};
+    char text[40];
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(text, sizeof text, "HUTCHSNP %u", i);
+        EXPECT(cache_put(c, text, strlen(text), &snapshot, NULL, NULL, NULL, &err) == ST_OK);
+        if (i % 100 == 0) {
+            snprintf(text, sizeof text, "\177ELF code %u", i);
+            EXPECT(cache_put(c, text, strlen(text), &object, NULL, NULL, NULL, &err) == ST_OK);
+        }
+    }
+    unsigned objects = 0;
+    EXPECT(cache_each_object(c, &module, count_objects, &objects, &err) == ST_OK);
+    EXPECT(objects == 3);
+    fixture_clean(c, 303);
+    cache_close(c);
+}
+
 static void test_again(void) {
     struct cache *c = fixture_open(NULL);
     struct error err = {0};
@@ -299,6 +360,8 @@ static void test_lock(void) {
 int main(void) {
     fixture_begin();
     test_put_and_find();
+    test_native_by_bytes();
+    test_objects_among_snapshots();
     test_again();
     test_trust();
     test_read_only();
