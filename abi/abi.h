@@ -59,6 +59,7 @@ enum abi_type_code {
     ABI_V128 = 0x7b,
     ABI_FUNCREF = 0x70,
     ABI_EXTERNREF = 0x6f,
+    ABI_EXNREF = 0x69,
     ABI_REF_NULL = 0x63, /* (ref null heap): Wasm 3.0, room left */
     ABI_REF = 0x64,      /* (ref heap) */
 };
@@ -78,7 +79,8 @@ const char *valtype_name(struct valtype t);
 /*
  * One value in memory between host and guest: a slot. Smaller values are in the low bytes, the
  * rest of the slot is unspecified. ref: a funcref is the address of a struct abi_func or 0; an
- * externref is any 64-bit word of the embedder's, 0 for null.
+ * externref is any 64-bit word of the embedder's, 0 for null; an exnref is the address of a
+ * struct abi_exception or 0.
  */
 union abi_value {
     int32_t i32;
@@ -110,6 +112,8 @@ void functype_print(const struct functype *type, char *ret_text, size_t size);
  *   layout.tables     struct abi_table      one for each table
  *   layout.globals    union abi_value       one for each global
  *   layout.funcs      struct abi_func       one for each function, imported ones first
+ *   layout.tags       uint64_t              one for each tag, imported ones first: who it is
+ *   layout.exceptions struct abi_exception  exceptions thrown here, with their values
  *   layout.type_ids   uint32_t              one for each canonical type (relocatable only)
  *   layout.memory_refs, table_refs, global_refs
  *                     uint64_t              where imported ones really lie (relocatable only)
@@ -169,15 +173,38 @@ struct abi_func {
 #define ABI_FUNC_SIZE 32
 _Static_assert(sizeof(struct abi_func) == ABI_FUNC_SIZE, "func record");
 
+/*
+ * An exception: an exnref is its address. It lies in the block of the instance that threw it,
+ * values behind it in slots. tag: the word of layout.tags of the tag it was thrown with, which
+ * for a tag of the instance's own is the address of that word; so equal words are equal tags
+ * (spec core 4.2.11) in all of the process. The records of an instance are all of one size.
+ */
+struct abi_exception {
+    uint64_t tag;
+    uint32_t state; /* enum abi_exception_state */
+    uint32_t spare;
+};
+#define ABI_EXCEPTION_HEADER 16
+_Static_assert(sizeof(struct abi_exception) == ABI_EXCEPTION_HEADER, "exception");
+enum abi_exception_state {
+    ABI_EXCEPTION_FREE = 0,
+    ABI_EXCEPTION_THROWN = 1, /* nobody has a reference to it: whoever catches it frees it */
+    ABI_EXCEPTION_HELD = 2,   /* there may be references: the runtime finds out */
+};
+/* Records for exceptions of at most this many values. */
+uint32_t abi_exception_capacity(uint32_t value_count);
+
 /* How many of each an instance has, imported and own. */
 struct abi_counts {
-    uint32_t memories, tables, globals, funcs, types;
+    uint32_t memories, tables, globals, funcs, types, tags;
+    uint32_t exceptions, exception_values; /* records, and slots of each */
     uint64_t table_entries; /* of the tables in the block (pinned), see abi_table_entries */
 };
 struct abi_layout {
     uint64_t memories, tables, globals, funcs, type_ids;
     uint64_t memory_refs, table_refs, global_refs, entries;
-    uint64_t size_bytes; /* of the whole block */
+    uint64_t tags, exceptions, exception_bytes; /* the latter: of a record */
+    uint64_t size_bytes;                        /* of the whole block */
 };
 /* Offsets for these counts. ST_LIMIT where a pinned block would not fit its 16 MiB. */
 enum status abi_layout_compute(enum abi_placement placement, const struct abi_counts *counts,
@@ -286,7 +313,8 @@ enum abi_extern_kind {
     ABI_EXTERN_FUNC,
     ABI_EXTERN_TABLE,
     ABI_EXTERN_MEMORY,
-    ABI_EXTERN_GLOBAL
+    ABI_EXTERN_GLOBAL,
+    ABI_EXTERN_TAG
 };
 const char *abi_extern_kind_name(enum abi_extern_kind kind);
 
@@ -331,7 +359,7 @@ struct abi_import {
     const char *module, *name; /* UTF-8, may hold NUL: the lengths count */
     uint32_t module_length, name_length;
     enum abi_extern_kind kind;
-    uint32_t type;                 /* func: canonical type index */
+    uint32_t type;                 /* func, tag: canonical type index */
     struct abi_table_type table;   /* table */
     struct abi_limits memory;      /* memory */
     struct abi_global_type global; /* global */
@@ -397,7 +425,8 @@ struct abi_object {
     struct abi_compat compat;
     uint32_t type_count, import_count, export_count, function_count;
     uint32_t imported_functions, imported_tables, imported_memories, imported_globals;
-    uint32_t table_count, memory_count, global_count, elem_count, data_count;
+    uint32_t imported_tags;
+    uint32_t table_count, memory_count, global_count, tag_count, elem_count, data_count;
     uint32_t page_run_count, trap_stub_count;
     const struct abi_type *types;
     const struct abi_import *imports;
@@ -408,6 +437,7 @@ struct abi_object {
     const uint32_t *table_capacities; /* entries to reserve (pinned); from the compiler */
     const struct abi_limits *memories;
     const struct abi_global *globals;
+    const uint32_t *tags; /* canonical type index of each */
     const struct abi_elem *elems;
     const struct abi_data *datas;
     const struct abi_page_run *page_runs;

@@ -30,6 +30,10 @@ enum status abi_layout_compute(enum abi_placement placement, const struct abi_co
     l.tables = place(&at, counts->tables, sizeof(struct abi_table), 16);
     l.globals = place(&at, counts->globals, ABI_SLOT_SIZE, ABI_SLOT_SIZE);
     l.funcs = place(&at, counts->funcs, ABI_FUNC_SIZE, ABI_FUNC_SIZE);
+    l.tags = place(&at, counts->tags, sizeof(uint64_t), sizeof(uint64_t));
+    l.exception_bytes =
+        ABI_EXCEPTION_HEADER + (uint64_t)counts->exception_values * ABI_SLOT_SIZE;
+    l.exceptions = place(&at, counts->exceptions, l.exception_bytes, ABI_SLOT_SIZE);
     if (pinned) {
         l.entries = place(&at, counts->table_entries, ABI_TABLE_ENTRY_SIZE, 64);
     } else {
@@ -53,6 +57,18 @@ uint32_t abi_table_capacity(uint32_t min, bool has_max, uint32_t max, bool can_g
     uint32_t room = (uint32_t)(ABI_TABLE_SPACING / ABI_TABLE_ENTRY_SIZE);
     uint32_t wanted = has_max && max < room ? max : room;
     return wanted < min ? min : wanted;
+}
+
+/* Records in the block: 1024 of the small exceptions that there are, fewer of large ones. */
+#define EXCEPTIONS_MAX 1024u
+#define EXCEPTIONS_MIN 16u
+#define EXCEPTIONS_BYTES UINT64_C(262144)
+
+uint32_t abi_exception_capacity(uint32_t value_count) {
+    uint64_t bytes = ABI_EXCEPTION_HEADER + (uint64_t)value_count * ABI_SLOT_SIZE;
+    uint64_t fit = EXCEPTIONS_BYTES / bytes;
+    if (fit > EXCEPTIONS_MAX) return EXCEPTIONS_MAX;
+    return fit < EXCEPTIONS_MIN ? EXCEPTIONS_MIN : (uint32_t)fit;
 }
 
 /* Entries in the block, of all tables together: 4 of its 16 MiB. */
@@ -95,7 +111,7 @@ static void mix_text(uint64_t *hash, const char *text) {
 }
 
 /* Count this up where the contract changes in a way that no list or struct shows. */
-#define ABI_REVISION 3
+#define ABI_REVISION 4
 
 static uint64_t fingerprint(void) {
     static const uint64_t numbers[] = {
@@ -156,6 +172,16 @@ static uint64_t fingerprint(void) {
         ABI_V128,
         ABI_FUNCREF,
         ABI_EXTERNREF,
+        ABI_EXNREF,
+        sizeof(struct abi_exception),
+        offsetof(struct abi_exception, tag),
+        offsetof(struct abi_exception, state),
+        EXCEPTIONS_MAX,
+        EXCEPTIONS_MIN,
+        EXCEPTIONS_BYTES,
+        ABI_EXCEPTION_THROWN,
+        ABI_EXCEPTION_HELD,
+        ABI_EXTERN_TAG,
         ABI_REF_NULL,
         ABI_REF,
         ABI_CONST_VALUE,
@@ -183,15 +209,34 @@ static uint64_t fingerprint(void) {
     ABI_X86_FEATURES(FEATURE)
 #undef FEATURE
     /* the layout function itself, seen through one example of each placement */
-    static const struct abi_counts counts = {
-        .memories = 2, .tables = 3, .globals = 5, .funcs = 7, .types = 11, .table_entries = 13};
+    static const struct abi_counts counts = {.memories = 2,
+                                             .tables = 3,
+                                             .globals = 5,
+                                             .funcs = 7,
+                                             .types = 11,
+                                             .tags = 17,
+                                             .exceptions = 19,
+                                             .exception_values = 23,
+                                             .table_entries = 13};
     for (int placement = ABI_PINNED; placement <= ABI_RELOCATABLE; placement++) {
         struct abi_layout l;
         if (abi_layout_compute((enum abi_placement)placement, &counts, &l, NULL) != ST_OK)
             continue;
-        const uint64_t fields[] = {l.memories, l.tables,      l.globals,    l.funcs,
-                                   l.type_ids, l.memory_refs, l.table_refs, l.global_refs,
-                                   l.entries,  l.size_bytes};
+        const uint64_t fields[] = {l.memories,
+                                   l.tables,
+                                   l.globals,
+                                   l.funcs,
+                                   l.type_ids,
+                                   l.memory_refs,
+                                   l.table_refs,
+                                   l.global_refs,
+                                   l.entries,
+                                   l.size_bytes,
+                                   l.tags,
+                                   l.exceptions,
+                                   l.exception_bytes,
+                                   abi_exception_capacity(1),
+                                   abi_exception_capacity(100)};
         for (size_t i = 0; i < countof(fields); i++) mix(&hash, fields[i]);
     }
     return hash;

@@ -13,6 +13,7 @@ const char *valtype_name(struct valtype type) {
     case ABI_V128: return "v128";
     case ABI_FUNCREF: return "funcref";
     case ABI_EXTERNREF: return "externref";
+    case ABI_EXNREF: return "exnref";
     case ABI_REF_NULL: return "(ref null)";
     case ABI_REF: return "(ref)";
     default: return "?";
@@ -99,6 +100,7 @@ const char *abi_extern_kind_name(enum abi_extern_kind kind) {
     case ABI_EXTERN_TABLE: return "table";
     case ABI_EXTERN_MEMORY: return "memory";
     case ABI_EXTERN_GLOBAL: return "global";
+    case ABI_EXTERN_TAG: return "tag";
     default: return "?";
     }
 }

@@ -27,7 +27,15 @@ struct abi_counts module_counts(const struct module *module) {
     uint32_t capacities[MODULE_MAX_TABLES];
     CHECK(module->table_count <= MODULE_MAX_TABLES);
     module_table_capacities(module, capacities);
+    uint32_t values = 0;
+    for (uint32_t i = 0; i < module->tag_count; i++) {
+        uint32_t count = module->types[module->tags[i].type].func.param_count;
+        if (count > values) values = count;
+    }
     return (struct abi_counts){
+        .tags = module->tag_count,
+        .exceptions = module->tag_count ? abi_exception_capacity(values) : 0,
+        .exception_values = values,
         .memories = module->memory_count,
         .tables = module->table_count,
         .globals = module->global_count,

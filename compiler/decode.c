@@ -30,11 +30,6 @@
     X(11, "data",       decode_datas)
 /* clang-format on */
 
-static enum status decode_tags(struct decoder *d, struct reader *r) {
-    return error_set_at(d->err, ST_UNSUPPORTED, reader_offset(r),
-                        "tag section needs Wasm 3.0 exception handling");
-}
-
 struct section {
     uint8_t id;
     const char *name;

@@ -59,6 +59,7 @@ enum status decode_imports(struct decoder *d, struct reader *r) must_check;
 enum status decode_functions(struct decoder *d, struct reader *r) must_check;
 enum status decode_tables(struct decoder *d, struct reader *r) must_check;
 enum status decode_memories(struct decoder *d, struct reader *r) must_check;
+enum status decode_tags(struct decoder *d, struct reader *r) must_check;
 enum status decode_globals(struct decoder *d, struct reader *r) must_check;
 enum status decode_exports(struct decoder *d, struct reader *r) must_check;
 enum status decode_start(struct decoder *d, struct reader *r) must_check;

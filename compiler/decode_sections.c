@@ -1,8 +1,8 @@
 /*
  * Sections of entities to their arrays in struct module (spec core 5.5.4 to 5.5.11): types,
- * imports, functions, tables, memories, globals, exports, start. Indices are not checked here:
- * that is validation. Imported entities come first in their index space, and since the import
- * section comes before the others, arrays grow by imports and then by own entities.
+ * imports, functions, tables, memories, tags, globals, exports, start. Indices are not checked
+ * here: that is validation. Imported entities come first in their index space, and since the
+ * import section comes before the others, arrays grow by imports and then by own entities.
  */
 #include "compiler/decode.h"
 
@@ -145,6 +145,19 @@ static enum status decode_global_type(struct decoder *d, struct reader *r,
     return ST_OK;
 }
 
+/* An attribute, of which there is but one, and a type (spec core 3.0 5.3.12). */
+static enum status decode_tag_type(struct decoder *d, struct reader *r,
+                                   struct module_tag *ret) {
+    uint64_t at = reader_offset(r);
+    uint8_t attribute;
+    TRY(read_byte(r, "tag's attribute", &attribute, d->err));
+    if (attribute != 0)
+        return error_set_at(d->err, ST_MALFORMED, at, "malformed tag attribute 0x%02x",
+                            attribute);
+    *ret = (struct module_tag){.offset = at};
+    return read_u32(r, "type index", &ret->type, d->err);
+}
+
 /* More than one memory is 3.0, and well-formed. */
 static enum status check_memory_count(struct decoder *d, uint64_t at, uint32_t count) {
     if (count <= MODULE_MAX_MEMORIES) return ST_OK;
@@ -207,9 +220,17 @@ static enum status decode_import(struct decoder *d, struct reader *r,
         m->imported_globals++;
         return ST_OK;
     }
-    case 4:
-        return error_set_at(d->err, ST_UNSUPPORTED, at,
-                            "imported tag needs Wasm 3.0 exception handling");
+    case 4: {
+        if (m->tag_count == MODULE_MAX_TAGS) return over_limit(d, at, "tags", MODULE_MAX_TAGS);
+        ROOM(d, m->tags, m->tag_count, 1);
+        struct module_tag *tag = &m->tags[m->tag_count];
+        TRY(decode_tag_type(d, r, tag));
+        tag->imported = true;
+        import->kind = ABI_EXTERN_TAG;
+        import->index = m->tag_count++;
+        m->imported_tags++;
+        return ST_OK;
+    }
     default:
         return error_set_at(d->err, ST_MALFORMED, at, "malformed import kind 0x%02x", kind);
     }
@@ -289,6 +310,23 @@ enum status decode_memories(struct decoder *d, struct reader *r) {
     return ST_OK;
 }
 
+enum status decode_tags(struct decoder *d, struct reader *r) {
+    struct module *m = d->module;
+    uint64_t at = reader_offset(r);
+    uint32_t count;
+    TRY(read_count(r, "number of tags", MODULE_MAX_TAGS, &count, d->err));
+    if (count > MODULE_MAX_TAGS - m->tag_count)
+        return over_limit(d, at, "tags", MODULE_MAX_TAGS);
+    if (count == 0) return ST_OK;
+    ROOM(d, m->tags, m->tag_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (decode_tag_type(d, r, &m->tags[m->tag_count]) != ST_OK)
+            return error_wrap(d->err, "tag %u", m->tag_count);
+        m->tag_count++;
+    }
+    return ST_OK;
+}
+
 enum status decode_globals(struct decoder *d, struct reader *r) {
     struct module *m = d->module;
     uint64_t at = reader_offset(r);
@@ -314,15 +352,13 @@ enum status decode_globals(struct decoder *d, struct reader *r) {
 static enum status decode_export(struct decoder *d, struct reader *r,
                                  struct module_export *export) {
     static const enum abi_extern_kind kinds[] = {ABI_EXTERN_FUNC, ABI_EXTERN_TABLE,
-                                                 ABI_EXTERN_MEMORY, ABI_EXTERN_GLOBAL};
+                                                 ABI_EXTERN_MEMORY, ABI_EXTERN_GLOBAL,
+                                                 ABI_EXTERN_TAG};
     export->offset = reader_offset(r);
     TRY(read_name(r, "export's name", &export->name, &export->name_length, d->err));
     uint64_t at = reader_offset(r);
     uint8_t kind;
     TRY(read_byte(r, "export kind", &kind, d->err));
-    if (kind == 4)
-        return error_set_at(d->err, ST_UNSUPPORTED, at,
-                            "exported tag needs Wasm 3.0 exception handling");
     if (kind >= countof(kinds))
         return error_set_at(d->err, ST_MALFORMED, at, "malformed export kind 0x%02x", kind);
     export->kind = kinds[kind];

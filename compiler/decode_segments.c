@@ -15,7 +15,7 @@ enum status decode_expr(struct decoder *d, struct reader *r, struct module_expr 
     uint32_t depth = 0; /* of blocks: not constant, but well-formed; validation refuses them */
     do {
         TRY(instruction_decode(r, &in, d->err));
-        if (in.opcode == OP_BLOCK || in.opcode == OP_LOOP || in.opcode == OP_IF) depth++;
+        if (opcode_opens(in.opcode)) depth++;
     } while (in.opcode != OP_END || depth-- > 0);
     *ret = (struct module_expr){.offset = (uint64_t)(start - r->start),
                                 .size = (uint32_t)(r->at - start)};

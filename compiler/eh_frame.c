@@ -3,13 +3,15 @@
  * end, and the sorted search table .eh_frame_hdr over it (LSB 5.0 core 10.6). Both unwinders,
  * the runtime's and gdb's, find a function's rules by binary search.
  *
- * Only what LLVM writes for position-independent code is known: augmentation "zR", addresses
- * relative to their field. An FDE whose code does not lie in .text is an error.
+ * Only what LLVM writes for position-independent code is known: augmentation "zR", or "zPLR" of
+ * functions with handlers of exceptions, addresses relative to their field. An FDE whose code
+ * does not lie in .text is an error.
  */
 #include "compiler/link.h"
 
 #define PCREL_SDATA4 0x1b
 #define PCREL_SDATA8 0x1c
+#define INDIRECT_PCREL_SDATA4 0x9b
 #define UDATA4 0x03
 #define DATAREL_SDATA4 0x3b
 
@@ -33,8 +35,12 @@ static uint64_t leb(struct reader *r) {
 /* The address encoding of a CIE's FDEs: 0 where it is not one we know. */
 static uint8_t cie_encoding(struct reader r) {
     uint8_t version = reader_u8(&r);
-    const uint8_t *augmentation = reader_bytes(&r, 3);
-    if ((version != 1 && version != 3) || !augmentation || memcmp(augmentation, "zR", 3) != 0)
+    if (version != 1 && version != 3) return 0;
+    const char *augmentation = (const char *)r.at;
+    size_t length = 0;
+    for (; reader_u8(&r) != 0; length++);
+    bool handlers = length == 4 && memcmp(augmentation, "zPLR", 4) == 0;
+    if (r.failed || (!handlers && (length != 2 || memcmp(augmentation, "zR", 2) != 0)))
         return 0;
     int64_t ignored;
     leb(&r);                                              /* code alignment */
@@ -43,7 +49,11 @@ static uint8_t cie_encoding(struct reader r) {
         reader_u8(&r); /* return address register */
     else
         leb(&r);
-    leb(&r); /* augmentation length */
+    leb(&r);        /* augmentation length */
+    if (handlers) { /* the personality routine, which is null (link.c), and how tables lie */
+        if (reader_u8(&r) != INDIRECT_PCREL_SDATA4) return 0;
+        if (reader_u32(&r) != 0 || reader_u8(&r) != PCREL_SDATA4) return 0;
+    }
     uint8_t encoding = reader_u8(&r);
     return r.failed || (encoding != PCREL_SDATA4 && encoding != PCREL_SDATA8) ? 0 : encoding;
 }

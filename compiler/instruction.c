@@ -11,11 +11,15 @@ static enum status unsupported(uint64_t at, const char *feature, const char *wha
     return error_set_at(err, ST_UNSUPPORTED, at, "%s 0x%02x needs %s", what, code, feature);
 }
 
+static bool is_reference(uint8_t code) {
+    return code == ABI_FUNCREF || code == ABI_EXTERNREF || code == ABI_EXNREF;
+}
+
 enum status valtype_decode(struct reader *r, struct valtype *ret, struct error *err) {
     uint64_t at = reader_offset(r);
     uint8_t code;
     TRY(read_byte(r, "value type", &code, err));
-    if ((code >= ABI_V128 && code <= ABI_I32) || code == ABI_FUNCREF || code == ABI_EXTERNREF) {
+    if ((code >= ABI_V128 && code <= ABI_I32) || is_reference(code)) {
         *ret = (struct valtype){.code = code};
         return ST_OK;
     }
@@ -30,7 +34,7 @@ enum status read_reftype(struct reader *r, struct valtype *ret, struct error *er
     TRY(read_byte(r, "reference type", &code, err));
     const char *feature = type_feature(code);
     if (feature) return unsupported(at, feature, "type", code, err);
-    if (code != ABI_FUNCREF && code != ABI_EXTERNREF)
+    if (!is_reference(code))
         return error_set_at(err, ST_MALFORMED, at, "malformed reference type 0x%02x", code);
     *ret = (struct valtype){.code = code};
     return ST_OK;
@@ -46,7 +50,7 @@ static enum status read_heap_type(struct reader *r, struct valtype *ret, struct 
         return error_set_at(err, ST_UNSUPPORTED, at,
                             "null of type %lld needs Wasm 3.0 typed function references",
                             (long long)heap);
-    if (heap >= -64 && (code == ABI_FUNCREF || code == ABI_EXTERNREF)) {
+    if (heap >= -64 && is_reference(code)) {
         *ret = (struct valtype){.code = code};
         return ST_OK;
     }
@@ -99,6 +103,29 @@ static enum status read_labels(struct reader *r, struct instruction *in, struct 
     return ST_OK;
 }
 
+enum status catch_decode(struct reader *r, struct catch_clause *ret, struct error *err) {
+    uint64_t at = reader_offset(r);
+    uint8_t kind;
+    TRY(read_byte(r, "kind of catch", &kind, err));
+    if (kind > CATCH_ALL_REF)
+        return error_set_at(err, ST_MALFORMED, at, "malformed catch clause 0x%02x", kind);
+    *ret = (struct catch_clause){.kind = (enum catch_kind)kind};
+    if (catch_has_tag(ret)) TRY(read_u32(r, "tag index", &ret->tag, err));
+    return read_u32(r, "label", &ret->label, err);
+}
+
+static enum status read_catches(struct reader *r, struct instruction *in, struct error *err) {
+    TRY(read_block_type(r, in, err));
+    TRY(read_count(r, "number of catch clauses", UINT32_MAX, &in->count, err));
+    in->labels = *r;
+    for (uint32_t i = 0; i < in->count; i++) {
+        struct catch_clause clause;
+        TRY(catch_decode(r, &clause, err));
+    }
+    in->labels.end = r->at;
+    return ST_OK;
+}
+
 static enum status read_select_types(struct reader *r, struct instruction *in,
                                      struct error *err) {
     TRY(read_count(r, "number of types", UINT32_MAX, &in->count, err));
@@ -127,6 +154,8 @@ static enum status read_immediate(struct reader *r, struct instruction *in, stru
     switch (in->info->immediate) {
     case IMM_NONE: return ST_OK;
     case IMM_BLOCK: return read_block_type(r, in, err);
+    case IMM_CATCHES: return read_catches(r, in, err);
+    case IMM_TAG: return read_u32(r, "tag index", &in->index, err);
     case IMM_LABEL: return read_u32(r, "label", &in->index, err);
     case IMM_LABELS: return read_labels(r, in, err);
     case IMM_FUNC: return read_u32(r, "function index", &in->index, err);

@@ -98,7 +98,7 @@ static bool digest_at(const struct module *m, uint32_t function, bool may_call,
         struct instruction in;
         struct error ignored = {0};
         CHECK(instruction_decode(&r, &in, &ignored) == ST_OK); /* validated before */
-        if (in.opcode == OP_BLOCK || in.opcode == OP_LOOP || in.opcode == OP_IF) depth++;
+        if (opcode_opens(in.opcode)) depth++;
         if (in.opcode == OP_END) depth--;
         if (!put_instruction(&text, m, &in, may_call)) return false;
     }

@@ -64,6 +64,18 @@ static enum status debug_section(struct linker *l, const char *name, uint32_t *r
     return ST_OK;
 }
 
+/*
+ * LLVM wants a routine that reads a function's table of handlers, and unwind tables to point at
+ * it through a word of data. The runtime reads all of them, so there is neither: the field
+ * stays null.
+ */
+#define PERSONALITY_WORD "DW.ref." LOWER_PERSONALITY
+static bool is_personality_section(const char *name) {
+    size_t length = strlen(name), tail = strlen(PERSONALITY_WORD);
+    return starts_with(name, ".data") && length > tail &&
+           strcmp(name + length - tail, PERSONALITY_WORD) == 0;
+}
+
 /* Which output section an input section goes to: OUT_NONE drops it. */
 static enum status classify(struct linker *l, const struct in_object *o,
                             const Elf64_Shdr *header, uint32_t *ret_out) {
@@ -77,13 +89,14 @@ static enum status classify(struct linker *l, const struct in_object *o,
                              o->partition, name);
         return debug_section(l, name, ret_out);
     }
-    if (header->sh_type == SHT_NOTE) return ST_OK;
+    if (header->sh_type == SHT_NOTE || is_personality_section(name)) return ST_OK;
     bool constant =
         !(header->sh_flags & (SHF_WRITE | SHF_TLS)) && header->sh_type != SHT_NOBITS;
     bool code = header->sh_flags & SHF_EXECINSTR;
     if (constant && code && is_or_under(name, ".text"))
         *ret_out = OUT_TEXT;
-    else if (constant && !code && is_or_under(name, ".rodata"))
+    else if (constant && !code &&
+             (is_or_under(name, ".rodata") || is_or_under(name, ".gcc_except_table")))
         *ret_out = OUT_RODATA;
     else if (constant && !code && strcmp(name, ".eh_frame") == 0)
         *ret_out = OUT_EH_FRAME;
@@ -207,6 +220,7 @@ static enum status define_globals(struct linker *l) {
             if (ELF64_ST_BIND(symbol->st_info) == STB_LOCAL || symbol->st_shndx == SHN_UNDEF)
                 continue;
             const char *name = symbol_name(o, symbol);
+            if (strcmp(name, PERSONALITY_WORD) == 0) continue;
             size_t section = symbol_section(o, s);
             const struct in_section *in = &o->sections[section];
             if (section == 0 || in->out == OUT_NONE)
@@ -302,6 +316,11 @@ static enum status symbol_address(struct linker *l, const struct in_object *o, s
     return ST_OK;
 }
 
+static bool is_personality(const struct in_object *o, size_t index) {
+    return index < o->symbol_count &&
+           strcmp(symbol_name(o, &o->symbols[index]), PERSONALITY_WORD) == 0;
+}
+
 static enum status relocate_section(struct linker *l, const struct in_object *o,
                                     const Elf64_Shdr *header, Elf_Scn *scn) {
     if (header->sh_info >= o->section_count) return elf_failed(l, o->partition, "relocations");
@@ -316,6 +335,7 @@ static enum status relocate_section(struct linker *l, const struct in_object *o,
     for (size_t i = 0; i < data->d_size / sizeof *all; i++) {
         uint64_t type = ELF64_R_TYPE(all[i].r_info);
         if (type == 0) continue; /* R_*_NONE */
+        if (in->out == OUT_EH_FRAME && is_personality(o, ELF64_R_SYM(all[i].r_info))) continue;
         struct relocation r = {
             .type = (uint32_t)type,
             .section = section_name(o, target),

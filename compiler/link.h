@@ -21,6 +21,10 @@
 
 #include "compiler/module.h"
 
+/* What functions with handlers name as their personality routine. LLVM knows the name, and with
+ * it what such handlers may look like. */
+#define LOWER_PERSONALITY "__gxx_personality_v0"
+
 struct link_object {
     const uint8_t *bytes;
     size_t size;

@@ -6,6 +6,7 @@
  *   lower_function.c   prologue, the loop over instructions, the operand stack, epilogue
  *   lower_control.c    blocks, branches, unreachable code
  *   lower_call.c       calls, indirect calls, entry and import thunks
+ *   lower_exception.c  throwing and catching
  *   lower_memory.c     loads, stores, bulk memory
  *   lower_variable.c   locals, globals, references, tables
  *   lower_numeric.c    integers, floats, conversions
@@ -50,10 +51,11 @@ struct lower_module {
     LLVMMetadataRef memory_only, instance_only; /* alias scope lists */
     LLVMDIBuilderRef di;
     LLVMMetadataRef di_file, di_unit, di_function_type;
-    bool has_known; /* a known routine: its native code is needed */
+    bool has_known;           /* a known routine: its native code is needed */
+    LLVMValueRef personality; /* of functions with handlers, or NULL */
 };
 
-struct lower_block; /* lower_control.c */
+struct lower_block;
 
 /* One function being lowered. */
 struct lower {
@@ -72,6 +74,8 @@ struct lower {
     LLVMMetadataRef di_subprogram;
     LLVMBuilderRef entry_builder; /* at the end of the entry block, which is closed last */
     LLVMValueRef helper_slots;    /* alloca for calls of helpers, or NULL */
+    LLVMValueRef throw_slots;     /* alloca for what is thrown, or NULL */
+    uint32_t open_try;            /* index + 1 of the innermost block that catches, or 0 */
 
     LLVMValueRef *stack;
     uint32_t stack_size, stack_capacity;
@@ -132,6 +136,11 @@ void lower_trap(struct lower *f, enum abi_trap trap);
 /* Calls a helper through the gate. args as its row in helpers.def says; returns the result. */
 LLVMValueRef lower_helper(struct lower *f, enum abi_helper helper, LLVMValueRef *args,
                           uint32_t count);
+/* Likewise THROW and THROW_REF, whose arguments lie in slots: they do not come back, and the
+ * block is closed. */
+void lower_throwing_helper(struct lower *f, enum abi_helper helper, LLVMValueRef slots);
+LLVMValueRef lower_slots(struct lower *f, uint32_t count);
+LLVMValueRef lower_slot(struct lower *f, LLVMValueRef slots, uint32_t index);
 /* Calls the LLVM intrinsic `name`, overloaded on types. */
 LLVMValueRef lower_intrinsic(struct lower_module *m, LLVMBuilderRef builder, const char *name,
                              LLVMTypeRef *types, uint32_t type_count, LLVMValueRef *args,
@@ -155,7 +164,47 @@ void lower_function_attributes(struct lower_module *m, LLVMValueRef function);
 void lower_thunks(struct lower_module *m);
 void lower_traps_define(struct lower_module *m);
 
+/* ---- exceptions, lower_exception.c ---- */
+/* A call that may throw: an invoke where an enclosing block of the function catches. */
+LLVMValueRef lower_throwing_call(struct lower *f, LLVMTypeRef type, LLVMValueRef callee,
+                                 LLVMValueRef *args, uint32_t count);
+void lower_throw(struct lower *f, uint32_t tag);
+void lower_throw_ref(struct lower *f);
+/* The clauses of the try_table `b`, which has just been closed, where anything can get there.
+ */
+void lower_catches(struct lower *f, struct lower_block *b);
+
 /* ---- control, lower_control.c ---- */
+/* What is open. */
+struct lower_block {
+    enum {
+        FRAME_BLOCK,
+        FRAME_LOOP,
+        FRAME_IF,
+        FRAME_TRY,
+        FRAME_FUNCTION
+    } kind;
+    LLVMBasicBlockRef label;     /* where a branch goes */
+    LLVMBasicBlockRef end;       /* where the code after it goes on */
+    LLVMBasicBlockRef otherwise; /* FRAME_IF until its else: the false side */
+    uint32_t height;             /* of the stack below the parameters */
+    uint32_t param_count, result_count, label_count;
+    const struct valtype *params, *results;
+    LLVMValueRef *label_phis, *end_phis; /* the same for all but loops */
+    LLVMValueRef *else_values;           /* FRAME_IF: its parameters, for the else */
+    bool end_reached;
+    struct valtype single; /* storage for a block type of one value */
+    /* FRAME_TRY */
+    struct reader clauses;
+    uint32_t clause_count;
+    uint32_t outer_try;         /* f->open_try around it */
+    LLVMBasicBlockRef pad;      /* where calls in it go that throw, or NULL */
+    LLVMBasicBlockRef dispatch; /* where the clauses are tried, or NULL */
+    LLVMValueRef exception;     /* phi there, i64 */
+};
+/* A branch to this label of what is open, with the values on top of the stack. */
+void lower_branch(struct lower *f, uint32_t label);
+
 /* Opens the block of the whole function, whose end returns. */
 enum status lower_control_begin(struct lower *f) must_check;
 

@@ -58,7 +58,7 @@ static void add_string(struct lower_module *m, LLVMValueRef function, const char
 
 void lower_function_attributes(struct lower_module *m, LLVMValueRef function) {
     LLVMSetVisibility(function, LLVMHiddenVisibility);
-    add_enum(m, function, "nounwind", 0);
+    if (!m->module->has_exceptions) add_enum(m, function, "nounwind", 0);
     add_enum(m, function, "uwtable", 2); /* asynchronous: exact at every instruction */
     /* LLVM probes frames larger than a page, so that a guard page is never jumped over */
     add_string(m, function, "probe-stack", "inline-asm");
@@ -85,9 +85,8 @@ static void emit_call(struct lower *f, const struct functype *type, LLVMValueRef
     LLVMValueRef args[MODULE_MAX_PARAMS + 1];
     if (extra) args[0] = instance;
     for (uint32_t i = type->param_count; i-- > 0;) args[extra + i] = lower_pop(f);
-    LLVMValueRef call = LLVMBuildCall2(f->builder, lower_function_type(m, type), callee, args,
-                                       type->param_count + extra, "");
-    LLVMSetTailCallKind(call, LLVMTailCallKindNoTail);
+    LLVMValueRef call = lower_throwing_call(f, lower_function_type(m, type), callee, args,
+                                            type->param_count + extra);
     if (type->result_count == 1) {
         lower_push(f, call);
     } else {
@@ -258,16 +257,48 @@ static LLVMValueRef make_slots(struct lower_module *m, LLVMBuilderRef builder, u
     return slots;
 }
 
+/* Says of a call, in a module with exceptions, that it lets none through. */
+static void cannot_throw(struct lower_module *m, LLVMValueRef call) {
+    if (!m->module->has_exceptions) return; /* no function does */
+    unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddCallSiteAttribute(call, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+                             LLVMCreateEnumAttribute(m->context, kind, 0));
+}
+
+#define GATE_ARGS 3u
+static LLVMTypeRef gate_type(struct lower_module *m) {
+    LLVMTypeRef params[GATE_ARGS] = {m->i64, m->ptr, m->ptr};
+    return LLVMFunctionType(m->void_type, params, GATE_ARGS, false);
+}
+
 /* gate(index, slots, instance): see abi.h. gate_address is where its address is kept. */
 static void call_gate(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef gate_address,
                       uint32_t index, LLVMValueRef slots, LLVMValueRef instance) {
-    LLVMTypeRef params[] = {m->i64, m->ptr, m->ptr};
-    LLVMTypeRef type = LLVMFunctionType(m->void_type, params, countof(params), false);
     LLVMValueRef gate = LLVMBuildLoad2(builder, m->ptr, gate_address, "gate");
-    LLVMValueRef args[] = {LLVMConstInt(m->i64, index, false), slots,
-                           instance ? instance : LLVMGetUndef(m->ptr)};
-    LLVMValueRef call = LLVMBuildCall2(builder, type, gate, args, countof(args), "");
+    LLVMValueRef args[GATE_ARGS] = {LLVMConstInt(m->i64, index, false), slots,
+                                    instance ? instance : LLVMGetUndef(m->ptr)};
+    LLVMValueRef call = LLVMBuildCall2(builder, gate_type(m), gate, args, GATE_ARGS, "");
     LLVMSetTailCallKind(call, LLVMTailCallKindNoTail);
+    cannot_throw(m, call);
+}
+
+LLVMValueRef lower_slots(struct lower *f, uint32_t count) {
+    return make_slots(f->m, f->entry_builder, count);
+}
+
+LLVMValueRef lower_slot(struct lower *f, LLVMValueRef slots, uint32_t index) {
+    return slot_at(f->m, f->builder, slots, index);
+}
+
+void lower_throwing_helper(struct lower *f, enum abi_helper helper, LLVMValueRef slots) {
+    struct lower_module *m = f->m;
+    LLVMValueRef address = place_instance_field(f, offsetof(struct abi_instance, gate));
+    LLVMValueRef gate = LLVMBuildLoad2(f->builder, m->ptr, address, "gate");
+    LLVMValueRef args[GATE_ARGS] = {
+        LLVMConstInt(m->i64, ABI_GATE_HELPER | (uint32_t)helper, false), slots,
+        f->instance_argument ? f->instance_argument : LLVMGetUndef(m->ptr)};
+    lower_throwing_call(f, gate_type(m), gate, args, GATE_ARGS);
+    LLVMBuildUnreachable(f->builder);
 }
 
 static const char *helper_params(enum abi_helper helper, const char **ret_results) {

@@ -6,25 +6,6 @@
  */
 #include "compiler/lower.h"
 
-struct lower_block {
-    enum {
-        FRAME_BLOCK,
-        FRAME_LOOP,
-        FRAME_IF,
-        FRAME_FUNCTION
-    } kind;
-    LLVMBasicBlockRef label;     /* where a branch goes */
-    LLVMBasicBlockRef end;       /* where the code after it goes on */
-    LLVMBasicBlockRef otherwise; /* FRAME_IF until its else: the false side */
-    uint32_t height;             /* of the stack below the parameters */
-    uint32_t param_count, result_count, label_count;
-    const struct valtype *params, *results;
-    LLVMValueRef *label_phis, *end_phis; /* the same for all but loops */
-    LLVMValueRef *else_values;           /* FRAME_IF: its parameters, for the else */
-    bool end_reached;
-    struct valtype single; /* storage for a block type of one value */
-};
-
 static LLVMBasicBlockRef new_block(struct lower *f, const char *name) {
     return LLVMAppendBasicBlockInContext(f->m->context, f->llvm, name);
 }
@@ -116,7 +97,13 @@ static void emit_open(struct lower *f, const struct instruction *in) {
     b->label = b->end;
     b->label_phis = b->end_phis;
     b->label_count = b->result_count;
-    if (in->opcode == OP_BLOCK) {
+    if (in->opcode == OP_TRY_TABLE && in->count) {
+        b->kind = FRAME_TRY;
+        b->clauses = in->labels;
+        b->clause_count = in->count;
+        b->outer_try = f->open_try;
+        f->open_try = f->block_count;
+    } else if (in->opcode == OP_BLOCK || in->opcode == OP_TRY_TABLE) {
         b->kind = FRAME_BLOCK;
     } else if (in->opcode == OP_LOOP) {
         b->kind = FRAME_LOOP;
@@ -183,6 +170,10 @@ static void emit_end(struct lower *f) {
         fall_through(f, b);
     }
     f->block_count--;
+    if (b->kind == FRAME_TRY) {
+        f->open_try = b->outer_try;
+        lower_catches(f, b);
+    }
     if (!b->end_reached) {
         LLVMDeleteBasicBlock(b->end);
         f->unreachable = true;
@@ -212,11 +203,15 @@ static void emit_br_if(struct lower *f, uint32_t label) {
     LLVMPositionBuilderAtEnd(f->builder, next);
 }
 
-static void emit_br(struct lower *f, uint32_t label) {
+void lower_branch(struct lower *f, uint32_t label) {
     struct lower_block *b = target(f, label);
     send_values(f, b->label_phis, b->label_count);
     note_branch(b);
     LLVMBuildBr(f->builder, b->label);
+}
+
+static void emit_br(struct lower *f, uint32_t label) {
+    lower_branch(f, label);
     f->unreachable = true;
 }
 
@@ -259,7 +254,7 @@ enum status lower_control_begin(struct lower *f) {
 
 /* In dead code: follow the nesting only. true where the instruction was dealt with. */
 static bool skip_dead(struct lower *f, const struct instruction *in) {
-    if (in->opcode == OP_BLOCK || in->opcode == OP_LOOP || in->opcode == OP_IF) {
+    if (opcode_opens(in->opcode)) {
         f->dead_depth++;
         return true;
     }
@@ -278,7 +273,16 @@ bool lower_control(struct lower *f, const struct instruction *in) {
         break;
     case OP_BLOCK:
     case OP_LOOP:
+    case OP_TRY_TABLE:
     case OP_IF: emit_open(f, in); break;
+    case OP_THROW:
+        lower_throw(f, in->index);
+        f->unreachable = true;
+        break;
+    case OP_THROW_REF:
+        lower_throw_ref(f);
+        f->unreachable = true;
+        break;
     case OP_ELSE: {
         struct lower_block *b = &f->blocks[f->block_count - 1];
         fall_through(f, b);

@@ -18,6 +18,7 @@
 #define MODULE_MAX_EXPORTS 1000000u
 #define MODULE_MAX_GLOBALS 1000000u
 #define MODULE_MAX_TABLES 100u
+#define MODULE_MAX_TAGS 100000u
 #define MODULE_MAX_MEMORIES 1u
 #define MODULE_MAX_SEGMENTS 100000u
 #define MODULE_MAX_TABLE_SIZE 10000000u
@@ -102,6 +103,12 @@ struct module_memory {
     uint64_t offset;
 };
 
+struct module_tag {
+    uint32_t type; /* index in types: no results */
+    bool imported;
+    uint64_t offset;
+};
+
 /* A constant expression, still as bytes (spec core 3.4.14), and its translation. */
 struct module_expr {
     uint64_t offset;               /* in the module */
@@ -144,6 +151,7 @@ struct module {
     uint32_t type_count, import_count, export_count, function_count;
     uint32_t table_count, memory_count, global_count, elem_count, data_count;
     uint32_t imported_functions, imported_tables, imported_memories, imported_globals;
+    uint32_t tag_count, imported_tags;
     struct module_type *types;
     struct module_import *imports;
     struct module_export *exports;
@@ -151,10 +159,12 @@ struct module {
     struct module_table *tables;
     struct module_memory *memories;
     struct module_global *globals;
+    struct module_tag *tags;
     struct module_elem *elems;
     struct module_data *datas;
 
     bool has_start, has_data_count;
+    bool has_exceptions; /* it has tags, or some body throws or catches: by validation */
     uint32_t start_function, data_count_declared;
     const char *name;                   /* from the name section, or NULL */
     const struct profile_plan *profile; /* set by compile.c where there is one; profile.h */

@@ -80,6 +80,9 @@ static void encode_imports(struct linker *l, struct buffer *b) {
         case ABI_EXTERN_TABLE: put_table_type(b, &m->tables[import->index].type); break;
         case ABI_EXTERN_MEMORY: put_limits(b, &m->memories[import->index].limits); break;
         case ABI_EXTERN_GLOBAL: put_global_type(b, &m->globals[import->index].type); break;
+        case ABI_EXTERN_TAG:
+            buffer_put_u32(b, m->types[m->tags[import->index].type].canonical);
+            break;
         }
     }
 }
@@ -126,6 +129,9 @@ static void encode_state(struct linker *l, struct buffer *b) {
         put_global_type(b, &m->globals[i].type);
         put_expr(b, &m->globals[i].init.program);
     }
+    buffer_put_u32(b, m->tag_count - m->imported_tags);
+    for (uint32_t i = m->imported_tags; i < m->tag_count; i++)
+        buffer_put_u32(b, m->types[m->tags[i].type].canonical);
     buffer_put_u8(b, m->has_start);
     buffer_put_u32(b, m->has_start ? m->start_function : 0);
 }

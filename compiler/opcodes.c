@@ -39,14 +39,11 @@ static const struct {
 } features[] = {
     /* clang-format off */
     {0x06, 0x07, "legacy exception handling"}, /* try, catch */
-    {0x08, 0x08, "Wasm 3.0 exception handling"}, /* throw */
     {0x09, 0x09, "legacy exception handling"}, /* rethrow */
-    {0x0a, 0x0a, "Wasm 3.0 exception handling"}, /* throw_ref */
     {0x12, 0x13, "Wasm 3.0 tail calls"}, /* return_call, return_call_indirect */
     {0x14, 0x14, "Wasm 3.0 typed function references"}, /* call_ref */
     {0x15, 0x15, "Wasm 3.0 tail calls"}, /* return_call_ref */
     {0x18, 0x19, "legacy exception handling"}, /* delegate, catch_all */
-    {0x1f, 0x1f, "Wasm 3.0 exception handling"}, /* try_table */
     {0xd3, 0xd3, "Wasm 3.0 garbage collection"}, /* ref.eq */
     {0xd4, 0xd6, "Wasm 3.0 typed function references"}, /* ref.as_non_null, br_on_null ... */
     {0xfb0000, 0xfb001e, "Wasm 3.0 garbage collection"},
@@ -70,7 +67,6 @@ const char *type_feature(uint8_t code) {
     case 0x64: /* (ref heap) */
     case 0x63: /* (ref null heap) */ return "Wasm 3.0 typed function references";
     case 0x74: /* noexn */
-    case 0x69: /* exn */ return "Wasm 3.0 exception handling";
     case 0x73: /* nofunc */
     case 0x72: /* noextern */
     case 0x71: /* none */

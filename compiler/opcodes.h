@@ -12,6 +12,8 @@
 enum immediate {
     IMM_NONE,
     IMM_BLOCK,    /* block type */
+    IMM_CATCHES,  /* block type, vector of catch clauses */
+    IMM_TAG,      /* tag index */
     IMM_LABEL,    /* label index */
     IMM_LABELS,   /* br_table: vector of labels and a default */
     IMM_FUNC,     /* function index */
@@ -64,6 +66,23 @@ enum block_kind {
     BLOCK_TYPE
 };
 
+/* A clause of try_table (spec core 3.0 5.4.1). */
+enum catch_kind {
+    CATCH,
+    CATCH_REF,
+    CATCH_ALL,
+    CATCH_ALL_REF
+};
+struct catch_clause {
+    enum catch_kind kind;
+    uint32_t tag; /* 0 for the last two */
+    uint32_t label;
+};
+static inline bool catch_has_tag(const struct catch_clause *c) { return c->kind < CATCH_ALL; }
+static inline bool catch_has_ref(const struct catch_clause *c) {
+    return c->kind == CATCH_REF || c->kind == CATCH_ALL_REF;
+}
+
 /* One decoded instruction. Which fields hold depends on its immediate kind. */
 struct instruction {
     uint32_t opcode;
@@ -77,8 +96,8 @@ struct instruction {
     uint8_t lane;
     enum block_kind block_kind;
     struct valtype block_value; /* BLOCK_VALUE; also IMM_HEAP_TYPE and IMM_TYPES of one type */
-    uint32_t count;             /* IMM_TYPES: types; IMM_LABELS: labels without the default */
-    struct reader labels;       /* IMM_LABELS: count + 1 LEB u32, already checked to be whole */
+    uint32_t count; /* IMM_TYPES: types; IMM_LABELS: labels without the default; IMM_CATCHES */
+    struct reader labels; /* IMM_LABELS: count + 1 LEB u32; IMM_CATCHES: clauses; whole */
 };
 
 /*
@@ -88,6 +107,13 @@ struct instruction {
  */
 enum status instruction_decode(struct reader *r, struct instruction *ret,
                                struct error *err) must_check;
+/* The next clause of an instruction's. */
+enum status catch_decode(struct reader *r, struct catch_clause *ret,
+                         struct error *err) must_check;
+/* Whether an `end` belongs to it. */
+static inline bool opcode_opens(uint32_t opcode) {
+    return opcode == OP_BLOCK || opcode == OP_LOOP || opcode == OP_IF || opcode == OP_TRY_TABLE;
+}
 /* A value type (spec core 5.3.5). */
 enum status valtype_decode(struct reader *r, struct valtype *ret, struct error *err) must_check;
 

@@ -27,15 +27,35 @@ static void put_functype(struct buffer *b, const struct functype *type) {
     put_types(b, type->results, type->result_count);
 }
 
-/* Returns false where there is nothing to add. */
+static void put_block_type(struct buffer *b, const struct module *m,
+                           const struct instruction *in) {
+    buffer_put_u8(b, (uint8_t)in->block_kind);
+    if (in->block_kind == BLOCK_VALUE) buffer_put_u8(b, in->block_value.code);
+    if (in->block_kind == BLOCK_TYPE) put_functype(b, &m->types[in->index].func);
+}
+
+static void put_tag(struct buffer *b, const struct module *m, uint32_t tag) {
+    put_functype(b, &m->types[m->tags[tag].type].func);
+}
+
 static void put_immediate(struct buffer *b, const struct module *m,
                           const struct instruction *in) {
     switch (in->info->immediate) {
-    case IMM_BLOCK:
-        buffer_put_u8(b, (uint8_t)in->block_kind);
-        if (in->block_kind == BLOCK_VALUE) buffer_put_u8(b, in->block_value.code);
-        if (in->block_kind == BLOCK_TYPE) put_functype(b, &m->types[in->index].func);
+    case IMM_BLOCK: put_block_type(b, m, in); break;
+    case IMM_CATCHES: {
+        struct reader clauses = in->labels;
+        put_block_type(b, m, in);
+        for (uint32_t i = 0; i < in->count; i++) {
+            struct catch_clause clause;
+            struct error ignored = {0};
+            CHECK(catch_decode(&clauses, &clause, &ignored) == ST_OK); /* validated before */
+            buffer_put_u8(b, (uint8_t)clause.kind);
+            if (catch_has_tag(&clause)) put_tag(b, m, clause.tag);
+            buffer_put_u32(b, clause.label);
+        }
         break;
+    }
+    case IMM_TAG: put_tag(b, m, in->index); break;
     case IMM_LABELS: {
         struct reader labels = in->labels;
         buffer_put_u32(b, in->count);
@@ -115,8 +135,7 @@ static bool walk_next(struct walk *w) {
     if (w->depth == 0) return false;
     CHECK(instruction_decode(&w->r, &w->in, &ignored) == ST_OK); /* validated before */
     w->number++;
-    if (w->in.opcode == OP_BLOCK || w->in.opcode == OP_LOOP || w->in.opcode == OP_IF)
-        w->depth++;
+    if (opcode_opens(w->in.opcode)) w->depth++;
     if (w->in.opcode == OP_END) w->depth--;
     return true;
 }

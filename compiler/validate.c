@@ -54,6 +54,21 @@ static enum status check_memories(const struct module *m, struct error *err) {
     return ST_OK;
 }
 
+static enum status check_tags(struct module *m, struct error *err) {
+    if (m->tag_count) m->has_exceptions = true;
+    for (uint32_t i = 0; i < m->tag_count; i++) {
+        const struct module_tag *tag = &m->tags[i];
+        if (tag->type >= m->type_count)
+            return error_set_at(err, ST_INVALID, tag->offset,
+                                "tag %u: unknown type %u: the module has %u", i, tag->type,
+                                m->type_count);
+        if (m->types[tag->type].func.result_count)
+            return error_set_at(err, ST_INVALID, tag->offset,
+                                "tag %u: non-empty tag result type", i);
+    }
+    return ST_OK;
+}
+
 static enum status check_globals(struct module *m, struct error *err) {
     for (uint32_t i = m->imported_globals; i < m->global_count; i++) {
         struct module_global *global = &m->globals[i];
@@ -100,6 +115,7 @@ static enum status check_export(struct module *m, const struct module_export *ex
     case ABI_EXTERN_TABLE: count = m->table_count; break;
     case ABI_EXTERN_MEMORY: count = m->memory_count; break;
     case ABI_EXTERN_GLOBAL: count = m->global_count; break;
+    case ABI_EXTERN_TAG: count = m->tag_count; break;
     }
     if (export->index >= count)
         return error_set_at(err, ST_INVALID, export->offset, "unknown %s %u: the module has %u",
@@ -109,6 +125,7 @@ static enum status check_export(struct module *m, const struct module_export *ex
     case ABI_EXTERN_TABLE: m->tables[export->index].exported = true; break;
     case ABI_EXTERN_MEMORY: m->memories[export->index].exported = true; break;
     case ABI_EXTERN_GLOBAL: m->globals[export->index].exported = true; break;
+    case ABI_EXTERN_TAG: break;
     }
     return ST_OK;
 }
@@ -211,6 +228,7 @@ enum status module_validate(struct module *module, struct error *err) {
     TRY(check_function_types(module, err));
     TRY(check_tables(module, err));
     TRY(check_memories(module, err));
+    TRY(check_tags(module, err));
     TRY(check_globals(module, err));
     TRY(check_exports(module, &scratch, err));
     TRY(check_start(module, err));

@@ -7,6 +7,7 @@
 #include "compiler/validate.h"
 
 #define I32 ((struct valtype){.code = ABI_I32})
+#define EXNREF ((struct valtype){.code = ABI_EXNREF})
 
 static enum status block_frame(struct validator *v, const struct instruction *in,
                                struct frame *ret) {
@@ -119,11 +120,70 @@ static enum status validate_return(struct validator *v) {
     return ST_OK;
 }
 
+static enum status find_tag(struct validator *v, uint32_t tag, struct types *ret) {
+    const struct module *m = v->module;
+    if (tag >= m->tag_count)
+        return invalid(v, "unknown tag %u: the module has %u", tag, m->tag_count);
+    const struct functype *type = &m->types[m->tags[tag].type].func;
+    *ret = (struct types){type->param_count, type->params};
+    return ST_OK;
+}
+
+/* What a clause gives must be what its label takes. */
+static enum status check_catch(struct validator *v, const struct catch_clause *clause) {
+    struct types values = {0};
+    struct frame *frame;
+    if (catch_has_tag(clause)) TRY(find_tag(v, clause->tag, &values));
+    TRY(find_label(v, clause->label, &frame));
+    struct types label = frame_label(frame);
+    uint32_t count = values.count + (catch_has_ref(clause) ? 1 : 0);
+    if (label.count != count)
+        return invalid(v, "type mismatch: a catch clause gives %u values, its label takes %u",
+                       count, label.count);
+    TRY(push_operands(v, values));
+    if (catch_has_ref(clause)) TRY(push_operand(v, EXNREF));
+    return pop_operands(v, label);
+}
+
+/* Labels are those around the try_table (spec core 3.0 3.4.8.8). */
+static enum status validate_try_table(struct validator *v, const struct instruction *in) {
+    struct frame frame;
+    struct reader clauses = in->labels;
+    v->module->has_exceptions = true;
+    TRY(block_frame(v, in, &frame));
+    TRY(pop_operands(v, frame_params(&frame)));
+    for (uint32_t i = 0; i < in->count; i++) {
+        struct catch_clause clause;
+        TRY(catch_decode(&clauses, &clause, v->err));
+        TRY(check_catch(v, &clause));
+    }
+    TRY(push_frame(v, &frame));
+    return push_operands(v, frame_params(&frame));
+}
+
+static enum status validate_throw(struct validator *v, const struct instruction *in) {
+    struct types values;
+    TRY(find_tag(v, in->index, &values));
+    TRY(pop_operands(v, values));
+    set_unreachable(v);
+    return ST_OK;
+}
+
+static enum status validate_throw_ref(struct validator *v) {
+    v->module->has_exceptions = true;
+    TRY(pop_operand(v, EXNREF));
+    set_unreachable(v);
+    return ST_OK;
+}
+
 static enum status validate_one(struct validator *v, const struct instruction *in) {
     switch (in->opcode) {
     case OP_BLOCK:
     case OP_LOOP:
     case OP_IF: return validate_block(v, in);
+    case OP_TRY_TABLE: return validate_try_table(v, in);
+    case OP_THROW: return validate_throw(v, in);
+    case OP_THROW_REF: return validate_throw_ref(v);
     case OP_ELSE: return validate_else(v);
     case OP_END: return validate_end(v);
     case OP_BR: return validate_br(v, in);

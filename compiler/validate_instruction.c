@@ -288,6 +288,8 @@ enum status validate_instruction(struct validator *v, const struct instruction *
     case IMM_SHUFFLE: return validate_shuffle(v, in);
     case IMM_NONE:
     case IMM_BLOCK:
+    case IMM_CATCHES:
+    case IMM_TAG:
     case IMM_LABEL:
     case IMM_LABELS:
     case IMM_FUNC:

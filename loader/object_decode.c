@@ -89,7 +89,8 @@ static struct valtype valtype(struct decoder *d) {
     case ABI_F64:
     case ABI_V128:
     case ABI_FUNCREF:
-    case ABI_EXTERNREF: break;
+    case ABI_EXTERNREF:
+    case ABI_EXNREF: break;
     case ABI_REF:
     case ABI_REF_NULL: type.heap = reader_u32(&d->r); break;
     default: fail(d, "the value type 0x%02x", type.code);
@@ -133,6 +134,10 @@ static struct abi_global_type global_type(struct decoder *d) {
 
 /* ---- constant expressions ---------------------------------------------------------------- */
 
+static bool holds_functions(struct valtype type) {
+    return type.code != ABI_EXTERNREF && type.code != ABI_EXNREF;
+}
+
 static bool const_step(struct decoder *d, struct abi_const_step *step, struct valtype type,
                        uint32_t global_count, uint32_t *depth) {
     static const struct abi_const_step null_step;
@@ -162,7 +167,7 @@ static bool const_step(struct decoder *d, struct abi_const_step *step, struct va
             return fail(d, "a constant expression of another type");
     } else {
         step->index = indexed(d, d->o->function_count, "function");
-        if (!reference || type.code == ABI_EXTERNREF)
+        if (!reference || !holds_functions(type))
             return fail(d, "a function where %s is due", valtype_name(type));
     }
     return ok(d);
@@ -211,6 +216,13 @@ static void decode_types(struct decoder *d) {
     o->type_count = count;
 }
 
+/* Of a tag: a type without results. */
+static uint32_t tag_type(struct decoder *d) {
+    uint32_t type = indexed(d, d->o->type_count, "type");
+    if (ok(d) && d->o->types[type].func.result_count) fail(d, "a tag with results");
+    return type;
+}
+
 static void decode_imports(struct decoder *d) {
     struct abi_object *o = d->o;
     uint32_t count = reader_u32(&d->r);
@@ -236,6 +248,10 @@ static void decode_imports(struct decoder *d) {
         case ABI_EXTERN_GLOBAL:
             import->global = global_type(d);
             o->imported_globals++;
+            break;
+        case ABI_EXTERN_TAG:
+            import->type = tag_type(d);
+            o->imported_tags++;
             break;
         default: fail(d, "import %u: the kind %u", i, kind);
         }
@@ -346,6 +362,14 @@ static void decode_state(struct decoder *d) {
         globals[index].init = const_expr(d, globals[index].type.type, index);
     }
 
+    own = reader_u32(&d->r);
+    index = 0;
+    uint32_t *tags = with_imported(d, o->imported_tags, own, 4, sizeof *tags, &o->tag_count);
+    for (uint32_t i = 0; i < o->import_count && ok(d); i++)
+        if (o->imports[i].kind == ABI_EXTERN_TAG) tags[index++] = o->imports[i].type;
+    for (; index < o->tag_count && ok(d); index++) tags[index] = tag_type(d);
+    o->tags = tags;
+
     o->has_start = flag(d);
     o->start_function = reader_u32(&d->r);
     if (!ok(d)) return;
@@ -375,12 +399,13 @@ static void decode_exports(struct decoder *d) {
     const uint32_t limit[] = {[ABI_EXTERN_FUNC] = o->function_count,
                               [ABI_EXTERN_TABLE] = o->table_count,
                               [ABI_EXTERN_MEMORY] = o->memory_count,
-                              [ABI_EXTERN_GLOBAL] = o->global_count};
+                              [ABI_EXTERN_GLOBAL] = o->global_count,
+                              [ABI_EXTERN_TAG] = o->tag_count};
     for (uint32_t i = 0; i < count && ok(d); i++) {
         struct abi_export *export = &exports[i];
         export->name = string(d, &export->name_length);
         uint8_t kind = reader_u8(&d->r);
-        if (ok(d) && kind > ABI_EXTERN_GLOBAL) fail(d, "export %u: the kind %u", i, kind);
+        if (ok(d) && kind > ABI_EXTERN_TAG) fail(d, "export %u: the kind %u", i, kind);
         if (!ok(d)) break;
         export->kind = kind;
         export->index = indexed(d, limit[kind], abi_extern_kind_name(kind));
@@ -418,8 +443,7 @@ static void decode_elems(struct decoder *d) {
             elem->table = indexed(d, o->table_count, "table");
             if (!ok(d)) break;
             elem->offset = offset_expr(d, &o->tables[elem->table].limits);
-            if (ok(d) && (elem->type.code == ABI_EXTERNREF) !=
-                             (o->tables[elem->table].element.code == ABI_EXTERNREF))
+            if (ok(d) && !valtype_equal(elem->type, o->tables[elem->table].element))
                 fail(d, "segment %u is of another type than its table", i);
         }
         bool by_expression = flag(d);
@@ -431,8 +455,8 @@ static void decode_elems(struct decoder *d) {
             elem->exprs = exprs;
         } else {
             uint32_t *funcs = array(d, elem->count, 4, sizeof *funcs);
-            if (elem->count && elem->type.code == ABI_EXTERNREF)
-                fail(d, "segment %u: functions where externref is due", i);
+            if (elem->count && !holds_functions(elem->type))
+                fail(d, "segment %u: functions where %s is due", i, valtype_name(elem->type));
             for (uint32_t k = 0; k < elem->count && ok(d); k++)
                 funcs[k] = indexed(d, o->function_count, "function");
             elem->funcs = funcs;
@@ -591,6 +615,13 @@ enum status object_decode(const struct object_section sections[ABI_SECTION_COUNT
     object->counts.globals = object->global_count;
     object->counts.funcs = object->function_count;
     object->counts.types = object->type_count;
+    object->counts.tags = object->tag_count;
+    for (uint32_t i = 0; i < object->tag_count; i++) {
+        uint32_t values = object->types[object->tags[i]].func.param_count;
+        if (values > object->counts.exception_values) object->counts.exception_values = values;
+    }
+    if (object->tag_count)
+        object->counts.exceptions = abi_exception_capacity(object->counts.exception_values);
     struct abi_layout layout;
     if (abi_layout_compute((enum abi_placement)object->compat.placement, &object->counts,
                            &layout, err) != ST_OK)

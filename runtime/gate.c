@@ -130,19 +130,35 @@ enum call_result gate_call_guest(struct instance *instance, const struct abi_fun
 
 /* ---- guest to host ----------------------------------------------------------------------- */
 
+/* pushed in this order: rbp rbx r12 r13 r14 r15 */
+static const uint8_t saved_numbers[] = {15, 14, 13, 12, REG_DWARF_RBX, REG_DWARF_RBP};
+_Static_assert(sizeof saved_numbers * 8 == GATE_SAVED_BYTES, "saved registers");
+
 void gate_saved_registers(const struct crossing *crossing, struct registers *ret) {
-    /* pushed in this order: rbp rbx r12 r13 r14 r15 */
-    static const uint8_t numbers[] = {15, 14, 13, 12, REG_DWARF_RBX, REG_DWARF_RBP};
-    _Static_assert(sizeof numbers * 8 == GATE_SAVED_BYTES, "saved registers");
     const uint64_t *saved = (const uint64_t *)crossing->guest_sp;
     *ret = (struct registers){.pc_is_return = true};
-    for (size_t i = 0; i < countof(numbers); i++) {
-        ret->r[numbers[i]] = saved[i];
-        ret->known |= 1u << numbers[i];
+    for (size_t i = 0; i < countof(saved_numbers); i++) {
+        ret->r[saved_numbers[i]] = saved[i];
+        ret->known |= 1u << saved_numbers[i];
     }
-    ret->pc = saved[countof(numbers)];
+    ret->pc = saved[countof(saved_numbers)];
+    if (crossing->guest_rax) ret->pc_is_return = false; /* a handler's first instruction */
     ret->r[REG_DWARF_RSP] = crossing->guest_sp + GATE_SAVED_BYTES + 8;
     ret->known |= 1u << REG_DWARF_RSP;
+}
+
+void gate_redirect(struct crossing *crossing, const struct registers *registers, uint64_t pc,
+                   uint64_t rax) {
+    uint64_t sp = registers->r[REG_DWARF_RSP] - GATE_SAVED_BYTES - 8;
+    CHECK(sp >= guest_stack.low && sp % 8 == 0 && sp >= crossing->guest_sp);
+    uint64_t *frame = (uint64_t *)sp;
+    for (size_t i = 0; i < countof(saved_numbers); i++)
+        CHECK(registers->known >> saved_numbers[i] & 1);
+    for (size_t i = 0; i < countof(saved_numbers); i++)
+        frame[i] = registers->r[saved_numbers[i]];
+    frame[countof(saved_numbers)] = pc;
+    crossing->guest_sp = sp;
+    crossing->guest_rax = rax;
 }
 
 /* The guest is to be left from within a host call. */
@@ -169,6 +185,7 @@ int gate_dispatch(uint64_t index, union abi_value *slots, struct abi_instance *b
     struct instance *instance =
         c->instance->placement == ABI_PINNED ? c->instance : instance_of_block(block);
     instance->block->guest_sp = c->guest_sp;
+    c->guest_rax = 0;
     index = (uint32_t)index;
     c->pending_index = (uint32_t)index;
     c->pending_slots = (uint64_t)slots;

@@ -17,6 +17,7 @@
 
 #define CROSSING_HOST_SP 0
 #define CROSSING_GUEST_SP 8
+#define CROSSING_GUEST_RAX 16
 #define GATE_SAVED_BYTES 48
 #define GATE_RETURN (-1) /* ABI_GATE_RETURN as a signed immediate */
 #define GATE_MXCSR                                                                             \
@@ -47,6 +48,9 @@ struct registers {
 struct crossing {
     uint64_t host_sp;  /* where gate_enter left the host's stack */
     uint64_t guest_sp; /* where the guest's stack was when it last called the host */
+    /* What the guest gets in rax: 0, or the exception for a handler, where guest_sp has been
+     * moved to a frame that the gate returns into as into any other (exception.c). */
+    uint64_t guest_rax;
     struct crossing *previous;
     struct instance *instance;
     uint32_t depth;
@@ -67,6 +71,7 @@ struct crossing {
 _Static_assert(offsetof(struct crossing, host_sp) == CROSSING_HOST_SP, "crossing");
 _Static_assert((uint32_t)GATE_RETURN == ABI_GATE_RETURN, "gate");
 _Static_assert(offsetof(struct crossing, guest_sp) == CROSSING_GUEST_SP, "crossing");
+_Static_assert(offsetof(struct crossing, guest_rax) == CROSSING_GUEST_RAX, "crossing");
 
 /* The newest crossing, or NULL outside of any call. */
 extern hidden struct crossing *gate_current;
@@ -110,6 +115,11 @@ enum status gate_stack_create(enum abi_placement placement, uint64_t stack_bytes
 void gate_stack_destroy(void);
 /* The guest's registers when it called the host, from what the gate saved. */
 void gate_saved_registers(const struct crossing *crossing, struct registers *ret);
+/* Makes the guest go on at pc with these registers, of which the callee-saved ones and the
+ * stack pointer count, and a value in rax, when the gate returns. The words below the stack
+ * pointer are overwritten. */
+void gate_redirect(struct crossing *crossing, const struct registers *registers, uint64_t pc,
+                   uint64_t rax);
 /* Calls func; slots holds the parameters of type and has room for the results. */
 enum call_result gate_call_guest(struct instance *instance, const struct abi_func *func,
                                  const struct functype *type, union abi_value *slots,

@@ -197,7 +197,9 @@ gate_return_window:
     fldcw .Lx87(%rip)
     cld
     clear_vectors
-    xor %eax, %eax
+    mov gate_current(%rip), %rcx
+    mov CROSSING_GUEST_SP(%rcx), %rbx
+    mov CROSSING_GUEST_RAX(%rcx), %rax
     xor %ecx, %ecx
     xor %edx, %edx
     xor %esi, %esi

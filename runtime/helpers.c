@@ -33,6 +33,8 @@ enum abi_trap helper_run(struct instance *instance, uint32_t helper, union abi_v
         CHECK(a < instance->object->elem_count);
         instance->elem_dropped[a] = true;
         return TRAP_NONE;
+    case ABI_HELPER_THROW: return exception_throw(instance, a, slots + 1);
+    case ABI_HELPER_THROW_REF: return exception_throw_ref(slots[0].ref);
     default: CHECK(false && "generated code calls a helper that does not exist");
     }
     return TRAP_HOST;

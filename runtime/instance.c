@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 static struct instance *pinned_instance;
+struct instance *instances;
 
 /* ---- the process ------------------------------------------------------------------------- */
 
@@ -152,7 +153,7 @@ enum status instance_make_table(struct instance *i, uint32_t index,
 static enum status check_object(const struct abi_object *o, struct error *err) {
     if (o->counts.memories != o->memory_count || o->counts.tables != o->table_count ||
         o->counts.globals != o->global_count || o->counts.funcs != o->function_count ||
-        o->counts.types != o->type_count)
+        o->counts.types != o->type_count || o->counts.tags != o->tag_count)
         return error_set(err, ST_DAMAGED, "the object's counts do not agree");
     enum status st = ST_OK;
     for (uint32_t i = o->imported_globals; st == ST_OK && i < o->global_count; i++)
@@ -212,6 +213,8 @@ static enum status fill(struct instance *i, import_resolver resolve, void *conte
         st = instance_make_table(i, k, &o->tables[k], err);
         if (st != ST_OK) return st;
     }
+    for (uint32_t k = o->imported_tags; k < o->tag_count; k++)
+        *exception_tag(i, k) = (uint64_t)exception_tag(i, k);
     for (uint32_t k = o->imported_globals; k < o->global_count; k++)
         cells[k] = const_expr_value(i, &o->globals[k].init);
     if (relocatable) {
@@ -253,6 +256,8 @@ enum status instance_begin(const struct code *code, const struct instance_limits
         instance_destroy(i);
         return st;
     }
+    i->next = instances;
+    instances = i;
     *ret_instance = i;
     return ST_OK;
 }
@@ -284,6 +289,11 @@ void instance_destroy(struct instance *i) {
     profile_unmap(i);
     if (i->block) munmap(i->block, i->block_bytes);
     if (pinned_instance == i) pinned_instance = NULL;
+    for (struct instance **at = &instances; *at; at = &(*at)->next)
+        if (*at == i) {
+            *at = i->next;
+            break;
+        }
     arena_finish(&i->arena);
     i->magic = 0;
     free(i);

@@ -62,6 +62,8 @@ struct instance {
     struct memory *own_memories; /* as many as memories; abi is NULL where borrowed */
     struct table *own_tables;
     bool *elem_dropped, *data_dropped;
+    uint32_t next_exception; /* where the search for a free record begins */
+    struct instance *next;   /* of all in the process */
     bool initialised, starting;
     struct snapshot *snapshot; /* what it was resumed from, borrowed; or NULL */
     struct wasi *wasi;         /* of a resumed one */
@@ -73,6 +75,9 @@ struct instance {
     char detail[160];
     int exit_code;
 };
+
+/* All in the process, the newest first. */
+extern struct instance *instances;
 
 /* ---- instance.c ---- */
 /* code_complete, which must succeed. */
@@ -141,6 +146,15 @@ enum status table_create(struct table *table, struct abi_table *abi, uint64_t ad
 void table_destroy(struct table *table);
 enum abi_trap table_init(struct instance *instance, uint32_t table, uint32_t segment,
                          uint32_t to, uint32_t from, uint32_t length);
+
+/* ---- exception.c ---- */
+/* The word that says which tag tag `index` is. */
+uint64_t *exception_tag(const struct instance *instance, uint32_t index);
+/* Goes from the guest's call of the gate to the handler in its frames: the newest crossing then
+ * says where the guest goes on. Or a trap. */
+enum abi_trap exception_throw(struct instance *instance, uint32_t tag,
+                              const union abi_value *values);
+enum abi_trap exception_throw_ref(uint64_t exception);
 
 /* ---- helpers.c ---- */
 /* Runs a helper: arguments in slots, result into slots[0]. */

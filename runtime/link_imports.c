@@ -11,7 +11,7 @@
 /* What an import asks for, or what was found for it. */
 struct extern_type {
     enum abi_extern_kind kind;
-    struct functype func;
+    struct functype func; /* of a tag too */
     struct abi_table_type table;
     struct abi_limits memory;
     struct abi_global_type global;
@@ -69,6 +69,10 @@ static void put_type(struct text *t, const struct extern_type *type) {
         put(t, type->global.mutable ? "global (mut %s)" : "global %s",
             valtype_name(type->global.type));
         break;
+    case ABI_EXTERN_TAG:
+        functype_print(&type->func, func, sizeof func);
+        put(t, "tag %s", func);
+        break;
     default: put(t, "?"); break;
     }
 }
@@ -83,7 +87,8 @@ static bool limits_match(const struct abi_limits *found, const struct abi_limits
 static bool types_match(const struct extern_type *found, const struct extern_type *expected) {
     if (found->kind != expected->kind) return false;
     switch (expected->kind) {
-    case ABI_EXTERN_FUNC: return functype_equal(&found->func, &expected->func);
+    case ABI_EXTERN_FUNC:
+    case ABI_EXTERN_TAG: return functype_equal(&found->func, &expected->func);
     case ABI_EXTERN_TABLE:
         return valtype_equal(found->table.element, expected->table.element) &&
                limits_match(&found->table.limits, &expected->table.limits);
@@ -103,6 +108,7 @@ static bool type_of(const struct extern_value *value, struct extern_type *ret) {
         ret->table = value->table;
         ret->memory = value->memory;
         ret->global = value->global;
+        if (value->kind == ABI_EXTERN_TAG) return false; /* the host throws nothing */
         return value->kind != ABI_EXTERN_FUNC || value->function;
     }
     const struct instance *from = value->instance;
@@ -125,6 +131,10 @@ static bool type_of(const struct extern_value *value, struct extern_type *ret) {
     case ABI_EXTERN_GLOBAL:
         if (index >= from->object->global_count) return false;
         ret->global = from->globals[index].type;
+        return true;
+    case ABI_EXTERN_TAG:
+        if (index >= from->object->tag_count) return false;
+        ret->func = from->object->types[from->object->tags[index]].func;
         return true;
     default: return false;
     }
@@ -162,6 +172,9 @@ static enum status bind(struct instance *instance, const struct extern_value *va
         *cell = value->global_value;
         instance->globals[index].type = value->global;
         return ST_OK;
+    case ABI_EXTERN_TAG:
+        *exception_tag(instance, index) = *exception_tag(from, value->index);
+        return ST_OK;
     default: return error_set(err, ST_INTERNAL, "an import of no kind");
     }
 }
@@ -193,7 +206,7 @@ enum status link_host_functions(struct instance *instance, import_resolver resol
 enum status link_imports(struct instance *instance, import_resolver resolve, void *context,
                          struct error *err) {
     const struct abi_object *o = instance->object;
-    uint32_t next[ABI_EXTERN_GLOBAL + 1] = {0};
+    uint32_t next[ABI_EXTERN_TAG + 1] = {0};
     for (uint32_t i = 0; i < o->import_count; i++) {
         const struct abi_import *import = &o->imports[i];
         const struct abi_type *function_type = NULL;
@@ -205,6 +218,7 @@ enum status link_imports(struct instance *instance, import_resolver resolve, voi
             function_type = &o->types[import->type];
             expected.func = function_type->func;
         }
+        if (import->kind == ABI_EXTERN_TAG) expected.func = o->types[import->type].func;
         struct text name = {0}, want = {0}, have = {0};
         put_name(&name, import->module, import->module_length);
         put(&name, ".");

@@ -69,7 +69,7 @@ void table_destroy(struct table *table) {
 
 static struct abi_table_entry entry_of(enum abi_placement placement, const struct abi_table *t,
                                        uint64_t ref) {
-    if (t->type_code == ABI_EXTERNREF) return (struct abi_table_entry){.word = ref};
+    if (t->type_code != ABI_FUNCREF) return (struct abi_table_entry){.word = ref};
     if (!ref) return (struct abi_table_entry){0};
     const struct abi_func *func = (const struct abi_func *)ref;
     if (placement == ABI_PINNED)

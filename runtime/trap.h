@@ -41,6 +41,10 @@ void trap_interrupt_done(void);
  * known: no rules for pc, rules beyond those that the compiler emits, a stack pointer off the
  * stack. */
 bool unwind_step(const struct code *code, struct registers *registers);
+/* Where the frame handles exceptions that the call it is in lets through, and how many bytes of
+ * arguments on the stack the handler does not expect there. False where it has no handler. */
+bool unwind_handler(const struct code *code, const struct registers *registers,
+                    uint64_t *ret_pc, uint64_t *ret_args_bytes);
 
 /* ---- lines.c, inlines.c ---- */
 #define DEBUG_MAX_INLINED 16

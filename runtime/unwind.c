@@ -1,7 +1,8 @@
 /*
  * One step from a frame to its caller, by the object's .eh_frame (LSB 5.0 core, 10.6; DWARF 5,
- * 6.4). It knows the rules that the compiler emits for functions: a CFA from a register and an
- * offset, registers saved at offsets from it. An expression ends the walk.
+ * 6.4), and from a frame to its handler of exceptions, by .gcc_except_table. It knows the rules
+ * that the compiler emits for functions: a CFA from a register and an offset, registers saved
+ * at offsets from it. An expression ends the walk.
  *
  * The section lies in a file that the loader has checked only as a whole, and the stack may
  * hold anything a guest made it hold: both are read through bounds.
@@ -25,6 +26,7 @@ struct rule {
     int64_t offset;
 };
 struct row {
+    uint64_t args_bytes; /* pushed for the call: a handler begins without them */
     uint64_t cfa_register;
     int64_t cfa_offset;
     bool cfa_known;
@@ -34,6 +36,7 @@ struct row {
 /* What an FDE and its CIE say about one range of addresses. */
 struct entry {
     uint64_t start, size; /* object addresses */
+    uint64_t handlers;    /* of the table of its handlers, 0 where it has none */
     uint64_t code_align;
     int64_t data_align;
     struct reader initial, program;
@@ -70,8 +73,8 @@ static uint64_t pointer(struct reader *r, uint8_t encoding, uint64_t address) {
 
 struct cie {
     uint64_t offset;
-    uint8_t encoding;
-    bool augmented; /* FDEs have augmentation data */
+    uint8_t encoding, handlers_encoding; /* the latter 0xff: none */
+    bool augmented;                      /* FDEs have augmentation data */
     uint64_t code_align;
     int64_t data_align;
     struct reader initial;
@@ -93,7 +96,7 @@ static bool parse_cie(const struct reader *section, uint64_t offset, uint64_t ad
     const char *augmentation = (const char *)r.at;
     while (reader_u8(&r) != 0);
     if (r.failed) return false;
-    *ret = (struct cie){.offset = offset};
+    *ret = (struct cie){.offset = offset, .handlers_encoding = 0xff};
     ret->code_align = uleb(&r);
     ret->data_align = sleb(&r);
     uint64_t return_register = version == 1 ? reader_u8(&r) : uleb(&r);
@@ -110,7 +113,7 @@ static bool parse_cie(const struct reader *section, uint64_t offset, uint64_t ad
                 uint8_t encoding = reader_u8(&r);
                 pointer(&r, encoding & 0x7f, address);
             } else if (*a == 'L') {
-                reader_u8(&r);
+                ret->handlers_encoding = reader_u8(&r);
             } else if (*a != 'S' && *a != 'B') {
                 return false;
             }
@@ -124,47 +127,96 @@ static bool parse_cie(const struct reader *section, uint64_t offset, uint64_t ad
     return true;
 }
 
+/* The FDE at *r, which is left behind it: whether it covers pc. */
+static bool read_fde(const struct reader *section, struct reader *r, uint64_t address,
+                     uint64_t pc, struct cie *cie, struct entry *ret) {
+    uint32_t length = reader_u32(r);
+    if (length == 0 || length == UINT32_MAX || length > reader_left(r)) {
+        r->failed = true;
+        return false;
+    }
+    struct reader f = *r;
+    f.end = f.at + length;
+    r->at = f.end;
+    uint64_t id_at = reader_offset(&f);
+    uint32_t id = reader_u32(&f); /* the distance back to its CIE; 0: it is one itself */
+    if (f.failed || id == 0) return false;
+    if (id > id_at ||
+        (cie->offset != id_at - id && !parse_cie(section, id_at - id, address, cie))) {
+        r->failed = true;
+        return false;
+    }
+    uint64_t start = pointer(&f, cie->encoding, address);
+    uint64_t size = pointer(&f, cie->encoding & 0x0f, 0);
+    if (f.failed || pc - start >= size) return false;
+    *ret = (struct entry){.start = start,
+                          .size = size,
+                          .code_align = cie->code_align,
+                          .data_align = cie->data_align,
+                          .initial = cie->initial};
+    if (cie->augmented) {
+        uint64_t bytes = uleb(&f);
+        const uint8_t *after = reader_bytes(&f, bytes);
+        if (after && cie->handlers_encoding != 0xff) {
+            struct reader augmentation = f;
+            augmentation.at = after;
+            augmentation.end = f.at;
+            ret->handlers = pointer(&augmentation, cie->handlers_encoding, address);
+            f.failed |= augmentation.failed;
+        }
+    }
+    ret->program = f;
+    return !f.failed;
+}
+
+/* Bytes of the file, none where they do not lie in it. */
+static struct reader bytes_at(const struct code *code, uint64_t offset, uint64_t size) {
+    if (size > code->file_size || offset > code->file_size - size)
+        return reader_over(code->file, 0);
+    return reader_over(code->file + offset, size);
+}
+
+/* Offset in .eh_frame of the FDE that may cover pc, by .eh_frame_hdr; the linker sorts it. */
+#define SEARCH_HEADER_BYTES 12u
+static bool search(const struct code *code, uint64_t pc, uint64_t *ret_offset) {
+    const struct abi_object *o = code->object;
+    struct reader r = bytes_at(code, o->eh_frame_hdr_offset, o->eh_frame_hdr_size);
+    const uint8_t *header = reader_bytes(&r, 8);
+    uint32_t count = reader_u32(&r);
+    static const uint8_t form[4] = {1, 0x1b, 0x03, 0x3b};
+    if (!header || r.failed || memcmp(header, form, sizeof form) != 0 ||
+        count > reader_left(&r) / 8)
+        return false;
+    const uint8_t *rows = r.at;
+    uint32_t low = 0, high = count;
+    while (low < high) { /* the last one that begins at or before pc */
+        uint32_t middle = low + (high - low) / 2;
+        struct reader row = reader_over(rows + 8 * (uint64_t)middle, 8);
+        uint64_t start = o->eh_frame_hdr_address + (uint64_t)(int64_t)(int32_t)reader_u32(&row);
+        if (start <= pc)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0) return false;
+    struct reader row = reader_over(rows + 8 * (uint64_t)(low - 1) + 4, 4);
+    uint64_t fde = o->eh_frame_hdr_address + (uint64_t)(int64_t)(int32_t)reader_u32(&row);
+    *ret_offset = fde - o->eh_frame_address;
+    return *ret_offset < o->eh_frame_size;
+}
+
 /* Finds the FDE that covers the object address pc. */
 static bool find_entry(const struct code *code, uint64_t pc, struct entry *ret) {
     const struct abi_object *o = code->object;
-    if (o->eh_frame_size > code->file_size ||
-        o->eh_frame_offset > code->file_size - o->eh_frame_size)
-        return false;
-    const struct reader section =
-        reader_over(code->file + o->eh_frame_offset, o->eh_frame_size);
+    const struct reader section = bytes_at(code, o->eh_frame_offset, o->eh_frame_size);
     struct reader r = section;
     struct cie cie = {.offset = UINT64_MAX};
-    while (reader_left(&r) >= 8) {
-        uint32_t length = reader_u32(&r);
-        if (length == 0 || length == UINT32_MAX || length > reader_left(&r)) return false;
-        const uint8_t *after = r.at + length;
-        uint64_t id_at = reader_offset(&r);
-        uint32_t id = reader_u32(&r);
-        if (r.failed) return false;
-        if (id != 0) { /* an FDE: id is the distance back to its CIE */
-            if (id > id_at) return false;
-            if (cie.offset != id_at - id &&
-                !parse_cie(&section, id_at - id, o->eh_frame_address, &cie))
-                return false;
-            struct reader f = r;
-            f.end = after;
-            uint64_t start = pointer(&f, cie.encoding, o->eh_frame_address);
-            uint64_t size = pointer(&f, cie.encoding & 0x0f, 0);
-            if (f.failed) return false;
-            if (pc - start < size) {
-                if (cie.augmented) reader_bytes(&f, uleb(&f));
-                if (f.failed) return false;
-                *ret = (struct entry){.start = start,
-                                      .size = size,
-                                      .code_align = cie.code_align,
-                                      .data_align = cie.data_align,
-                                      .initial = cie.initial,
-                                      .program = f};
-                return true;
-            }
-        }
-        r.at = after;
-    }
+    uint64_t offset;
+    if (o->eh_frame_hdr_size)
+        return search(code, pc, &offset) && reader_bytes(&r, offset) &&
+               read_fde(&section, &r, o->eh_frame_address, pc, &cie, ret);
+    while (!r.failed && reader_left(&r) >= 8)
+        if (read_fde(&section, &r, o->eh_frame_address, pc, &cie, ret)) return true;
     return false;
 }
 
@@ -256,7 +308,7 @@ static bool run(struct reader *r, const struct entry *e, uint64_t pc, const stru
                 set_rule(row, uleb(r), RULE_UNDEFINED, 0);
                 reader_bytes(r, uleb(r));
                 continue;
-            case 0x2e: uleb(r); continue; /* GNU_args_size */
+            case 0x2e: row->args_bytes = uleb(r); continue; /* GNU_args_size */
             default: return false;
             }
         at += advance * e->code_align;
@@ -272,6 +324,60 @@ static bool stack_word(uint64_t address, uint64_t *ret) {
     return true;
 }
 
+/* The rules at a frame's place in its function. */
+static bool find_row(const struct code *code, const struct registers *regs, struct entry *ret,
+                     struct row *ret_row) {
+    uint64_t pc = regs->pc - (regs->pc_is_return ? 1 : 0) - code->bias;
+    if (!find_entry(code, pc, ret)) return false;
+    struct row row = {0}, initial;
+    if (!run(&ret->initial, ret, UINT64_MAX, NULL, &row)) return false;
+    initial = row;
+    if (!run(&ret->program, ret, pc, &initial, &row)) return false;
+    *ret_row = row;
+    return true;
+}
+
+/*
+ * The table of handlers (what LLVM writes into .gcc_except_table): how landing pads and types
+ * are given, then call sites, each its start, size, landing pad and action, relative to the
+ * function's start. All landing pads of ours take every exception.
+ */
+static bool find_landing_pad(const struct code *code, const struct entry *e, uint64_t pc,
+                             uint64_t *ret_pad) {
+    const struct abi_object *o = code->object;
+    struct reader r = bytes_at(code, o->rodata_offset, o->rodata_size);
+    if (e->handlers < o->rodata_address || !reader_bytes(&r, e->handlers - o->rodata_address))
+        return false;
+    if (reader_u8(&r) != 0xff) return false;   /* pads are relative to the function */
+    if (reader_u8(&r) != 0xff) (void)uleb(&r); /* where the types end: there are none */
+    if (reader_u8(&r) != 0x01) return false;   /* numbers are ULEB128 */
+    uint64_t size = uleb(&r), at = pc - e->start;
+    if (r.failed || size > reader_left(&r)) return false;
+    r.end = r.at + size;
+    while (reader_left(&r)) {
+        uint64_t start = uleb(&r), length = uleb(&r), pad = uleb(&r);
+        (void)uleb(&r);
+        if (r.failed || start > at) return false; /* they are sorted */
+        if (at - start >= length) continue;
+        *ret_pad = e->start + pad;
+        return pad != 0 && pad < e->size;
+    }
+    return false;
+}
+
+bool unwind_handler(const struct code *code, const struct registers *regs, uint64_t *ret_pc,
+                    uint64_t *ret_args_bytes) {
+    struct entry e;
+    struct row row;
+    uint64_t pc = regs->pc - (regs->pc_is_return ? 1 : 0) - code->bias, pad;
+    if (!find_entry(code, pc, &e) || !e.handlers || !find_landing_pad(code, &e, pc, &pad) ||
+        !find_row(code, regs, &e, &row))
+        return false;
+    *ret_pc = pad + code->bias;
+    *ret_args_bytes = row.args_bytes;
+    return true;
+}
+
 bool unwind_step(const struct code *code, struct registers *regs) {
     enum abi_trap trap;
     if (!regs->pc_is_return && trap_find_stub(code, regs->pc, &trap)) {
@@ -282,13 +388,9 @@ bool unwind_step(const struct code *code, struct registers *regs) {
         regs->pc_is_return = true;
         return true;
     }
-    uint64_t pc = regs->pc - (regs->pc_is_return ? 1 : 0) - code->bias;
     struct entry e;
-    if (!find_entry(code, pc, &e)) return false;
-    struct row row = {0}, initial;
-    if (!run(&e.initial, &e, UINT64_MAX, NULL, &row)) return false;
-    initial = row;
-    if (!run(&e.program, &e, pc, &initial, &row)) return false;
+    struct row row;
+    if (!find_row(code, regs, &e, &row)) return false;
     if (!row.cfa_known || row.cfa_register >= REG_DWARF_COUNT ||
         !(regs->known >> row.cfa_register & 1))
         return false;

@@ -79,12 +79,15 @@ static void set_extern(json_t *v, const struct abi_object *o, enum abi_extern_ki
     case ABI_EXTERN_GLOBAL:
         set(v, "global", global_value(&o->globals[index].type, failed), failed);
         break;
+    case ABI_EXTERN_TAG:
+        set(v, "type", type_text(&o->types[o->tags[index]].func), failed);
+        break;
     }
 }
 
 static json_t *imports(const struct abi_object *o, bool *failed) {
     json_t *all = json_array();
-    uint32_t next[4] = {0}; /* in each index space, imported ones come first */
+    uint32_t next[ABI_EXTERN_TAG + 1] = {0}; /* in each index space, imported ones come first */
     for (uint32_t i = 0; i < o->import_count; i++) {
         const struct abi_import *import = &o->imports[i];
         json_t *v = json_object();

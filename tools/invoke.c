@@ -134,6 +134,5 @@ void value_print(const union abi_value *value, struct valtype type, struct buffe
     case ABI_V128: print_uint128(value->v128, b); return;
     default: break;
     }
-    const char *name = type.code == ABI_EXTERNREF ? "externref" : "funcref";
-    buffer_printf(b, value->ref ? "<%s>" : "<null %s>", name);
+    buffer_printf(b, value->ref ? "<%s>" : "<null %s>", valtype_name(type));
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Hand-written cases: one .wat file each, with what to call and what to expect in its comments.
+"""Hand-written cases: one file each, with what to call and what to expect in its comments. A .wat
+file, or a .s file of clang's assembler for what wat2wasm does not know, with # for ;; there.
 
     ;; flags: -W timeout=300ms            flags for every `hutch run` of the file
     ;; invoke NAME ARGS... => RESULT      results as `hutch run --invoke` prints them, by spaces
@@ -12,6 +13,7 @@ Every line runs at every level, each in a process of its own. The last line is
 import argparse
 import concurrent.futures
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +26,7 @@ TRAP_STATUS = 134
 def read_case(path):
     flags, calls = [], []
     for number, line in enumerate(path.read_text().splitlines(), 1):
+        line = re.sub(r"^# (?=flags: |invoke )", ";; ", line)
         if line.startswith(";; flags: "):
             flags = shlex.split(line[len(";; flags: "):])
         elif line.startswith(";; invoke "):
@@ -32,6 +35,17 @@ def read_case(path):
     if not calls:
         raise SystemExit(f"{path}: no invoke line")
     return flags, calls
+
+
+def assemble(path, wasm):
+    if path.suffix == ".wat":
+        subprocess.run(["wat2wasm", str(path), "-o", str(wasm)], check=True)
+        return
+    part = wasm.with_suffix(".o")
+    subprocess.run(["clang-22", "--target=wasm32-unknown-unknown", "-mexception-handling",
+                    "-mreference-types", "-mmultivalue", "-c", str(path), "-o", str(part)],
+                   check=True)
+    subprocess.run(["wasm-ld-22", "--no-entry", str(part), "-o", str(wasm)], check=True)
 
 
 def check(hutch, wasm, level, flags, call, expected):
@@ -58,14 +72,14 @@ def main():
     parser.add_argument("--level", action="append", choices=LEVELS)
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     options = parser.parse_args()
-    files = options.files or sorted(here.glob("*.wat"))
+    files = options.files or sorted([*here.glob("*.wat"), *here.glob("*.s")])
     passed = failed = 0
     with tempfile.TemporaryDirectory() as scratch, \
             concurrent.futures.ThreadPoolExecutor(2) as pool:
         jobs = []
         for path in files:
             wasm = pathlib.Path(scratch) / (path.stem + ".wasm")
-            subprocess.run(["wat2wasm", str(path), "-o", str(wasm)], check=True)
+            assemble(path, wasm)
             flags, calls = read_case(path)
             for level in options.level or LEVELS:
                 for number, call, expected in calls:

@@ -228,6 +228,19 @@ static void do_trap(struct script *s, struct action_result *result) {
     }
 }
 
+static void do_exception(struct script *s, struct action_result *result) {
+    switch (do_action(s, result)) {
+    case ACTION_RETURNED: fail(s, "returned, expected an exception"); break;
+    case ACTION_TRAPPED:
+        if (result->report.trap == TRAP_UNCAUGHT_EXCEPTION)
+            pass(s);
+        else
+            fail_trapped(s, result);
+        break;
+    case ACTION_REPORTED: break;
+    }
+}
+
 /* ---- modules that must be refused ---- */
 
 static void do_refused(struct script *s) {
@@ -331,7 +344,7 @@ static void do_command(struct script *s, struct action_result *result) {
     } else if (strcmp(type, "assert_uninstantiable") == 0) {
         do_not_instantiated(s, false);
     } else if (strcmp(type, "assert_exception") == 0) {
-        if (do_action(s, result) != ACTION_REPORTED) fail(s, "no exception");
+        do_exception(s, result);
     } else if (strcmp(type, "assert_invalid_custom") == 0 ||
                strcmp(type, "assert_malformed_custom") == 0) {
         skip(s, "contents of custom sections");

@@ -17,6 +17,7 @@ static const struct {
     {"v128", ABI_V128},
     {"funcref", ABI_FUNCREF},
     {"externref", ABI_EXTERNREF},
+    {"exnref", ABI_EXNREF},
 };
 
 static uint64_t parse_bits(const char *text) { return strtoull(text, NULL, 10); }

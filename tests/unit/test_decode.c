@@ -43,6 +43,9 @@ static const struct decode_case cases[] = {
     {"mutability", "06 06 01 7f 02 41 00 0b", ST_MALFORMED, "malformed mutability 0x02", 12},
     {"global without end", "06 05 01 7f 00 41 00", ST_MALFORMED, "unexpected end", 15},
     {"global, illegal opcode", "06 05 01 7f 00 ff 0b", ST_MALFORMED, "illegal opcode ff", 13},
+    {"tag's attribute", "0d 03 01 01 00", ST_MALFORMED, "malformed tag attribute 0x01", 11},
+    {"tag import's attribute", "02 06 01 00 00 04 01 00", ST_MALFORMED, "malformed tag attribute 0x01", 14},
+    {"tags without types", "0d 03 02 00 00", ST_MALFORMED, "unexpected end", NO_OFFSET},
     {"export kind", "07 04 01 00 05 00", ST_MALFORMED, "malformed export kind", 12},
     {"elem kind", "09 02 01 08", ST_MALFORMED, "malformed elements segment kind 8", 11},
     {"element kind", "09 04 01 01 01 00", ST_MALFORMED, "malformed element kind", 12},
@@ -58,8 +61,7 @@ static const struct decode_case cases[] = {
     {"rec group", "01 02 01 4e", ST_UNSUPPORTED, "Wasm 3.0 garbage collection", 11},
     {"typed reference", "01 05 01 60 01 63 70", ST_UNSUPPORTED, "Wasm 3.0 typed function references", 13},
     {"anyref", "01 04 01 60 01 6e", ST_UNSUPPORTED, "Wasm 3.0 garbage collection", 13},
-    {"tag section", "0d 01 00", ST_UNSUPPORTED, "Wasm 3.0 exception handling", 10},
-    {"tag import", "02 06 01 00 00 04 00 00", ST_UNSUPPORTED, "Wasm 3.0 exception handling", 13},
+    {"noexn", "01 04 01 60 01 74", ST_UNSUPPORTED, "Wasm 3.0 garbage collection", 13},
     {"two memories", "05 05 02 00 00 00 00", ST_UNSUPPORTED, "Wasm 3.0 multi-memory", 13},
     {"64-bit memory", "05 03 01 04 00", ST_UNSUPPORTED, "Wasm 3.0 memory64", 11},
     {"64-bit table", "04 04 01 70 04 00", ST_UNSUPPORTED, "Wasm 3.0 memory64", 12},
@@ -183,6 +185,8 @@ static const char *zero_immediate(enum immediate immediate) {
     switch (immediate) {
     case IMM_NONE: return "";
     case IMM_BLOCK: return "40";
+    case IMM_CATCHES: return "40 00";
+    case IMM_TAG:
     case IMM_HEAP_TYPE: return "70";
     case IMM_TYPES: return "01 7f";
     case IMM_LABELS:

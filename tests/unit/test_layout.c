@@ -35,8 +35,8 @@ static void limits(void) {
     EXPECT(abi_layout_compute(ABI_PINNED, &many, &l, &err) == ST_LIMIT);
     EXPECT(strstr(err.message, "instance block") != NULL);
     EXPECT(abi_layout_compute(ABI_RELOCATABLE, &many, &l, &err) == ST_OK);
-    many = (struct abi_counts){UINT32_MAX, UINT32_MAX, UINT32_MAX,
-                               UINT32_MAX, UINT32_MAX, UINT64_MAX};
+    many = (struct abi_counts){UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX,
+                               UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT64_MAX};
     EXPECT(abi_layout_compute(ABI_RELOCATABLE, &many, &l, &err) == ST_LIMIT);
     /* the last that fits, and one more */
     uint64_t room = ABI_INSTANCE_SIZE - ABI_INSTANCE_GUARD;
