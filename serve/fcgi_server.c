@@ -102,7 +102,7 @@ static void finish_request(struct fcgi_connection *c) {
         return;
     }
     c->state = FCGI_STATE_IDLE;
-    bufferevent_set_timeouts(c->bev, NULL, &c->front->timeouts.write);
+    bufferevent_set_timeouts(c->bev, &c->front->timeouts.idle, &c->front->timeouts.write);
     if (!c->pumping) pump(c);
 }
 
@@ -434,7 +434,7 @@ void fcgi_server_accept(struct front *front, evutil_socket_t fd) {
     /* the largest record that is read as a whole, and its header */
     bufferevent_setwatermark(bev, EV_READ, 0, FCGI_CONTENT_MAX + FCGI_HEADER_SIZE + 256);
     bufferevent_setwatermark(bev, EV_WRITE, EXCHANGE_HIGH / 2, 0);
-    bufferevent_set_timeouts(bev, NULL, &front->timeouts.write);
+    bufferevent_set_timeouts(bev, &front->timeouts.idle, &front->timeouts.write);
     bufferevent_enable(bev, EV_READ | EV_WRITE);
 }
 

@@ -213,6 +213,55 @@ def deaths(t, guests):
                 "the server is killed: nothing of it survives", everyone)
 
 
+def stages(t, guests):
+    """A tenant killed at each stage of its life that deaths() has not: on its way up, with and without
+    a request, and when it is ending already."""
+    def kill(**wanted):
+        found = []
+        d.until(lambda: found.extend(d.tenants(**wanted)) or found, 3)
+        for tenant in found[:1]:
+            os.kill(tenant["pid"], signal.SIGKILL)
+        return found[0]["pid"] if found else None
+
+    with Driver(spares=2) as d:
+        d.say("env SLOW_START=400", f"app slow {guests['accept']} fastcgi keep",
+              f"app warm {guests['accept']} fastcgi keep warm=1", "env SLOW_START=",
+              f"app f {guests['accept']} fastcgi fresh", f"app other {guests['accept']} fastcgi keep")
+        pid = kill(app="warm", state="warming")
+        t.check(pid, "one that is warming is killed")
+        t.check(d.until(lambda: [x for x in d.tenants(app="warm", state="idle") if x["pid"] != pid], 5),
+                "another is warmed", d.tenants())
+        d.say("request slow 1 count", "close 1")
+        pid = kill(app="slow", state="busy")
+        r = d.done(1)
+        t.check(pid and r["end"] == "done" and r["answer"] == "1" and r["tenant"], "one that starts for a "
+                "request is killed: the request goes to another", r)
+        d.say(f"app slow2 {guests['accept']} fastcgi keep", "env SLOW_START=400",
+              f"app slow3 {guests['accept']} fastcgi keep", "env SLOW_START=", "request slow3 2 count", "close 2")
+        first = kill(app="slow3", state="busy")
+        d.until(lambda: [x for x in d.tenants(app="slow3", state="busy") if x["pid"] != first], 3)
+        second = kill(app="slow3", state="busy")
+        r = d.done(2)
+        t.check(second and r["end"] == "died" and "signal 9" in r["report"], "once, and not for ever", r)
+        d.say("request f 3 sleep 1", "close 3")
+        d.done(3)
+        for tenant in d.tenants(state="ending"):
+            os.kill(tenant["pid"], signal.SIGKILL)  # it may be gone: then nothing happens
+        t.check(d.ask("f", 4, "count")["answer"] == "1", "one that ends is killed")
+        for n in range(20, 60):  # whatever it is doing just then
+            d.say(f"request f {n} count", f"close {n}")
+            for tenant in d.tenants()[:2]:
+                try:
+                    os.kill(tenant["pid"], signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        ends = {d.done(n)["end"] for n in range(20, 60)}
+        t.check(ends <= {"done", "died"}, "any of them, at any time", ends)
+        t.check(d.ask("other", 90, "count")["end"] == "done", "the others go on")
+        t.check(d.numbers()["restarts"] == 0, "and so does the zygote")
+        t.check(d.until(lambda: not d.tenants(state="ending")), "none is left dying", d.tenants())
+
+
 def children(pid):
     try:
         return [int(c) for c in
@@ -262,4 +311,4 @@ def crowd(t, guests):
             t.check(len(living) <= 3, "instances are limited", living)
 
 
-sys.exit(Tests().run([cgi, accepting, limits, starting, idle, deaths, costs, crowd]))
+sys.exit(Tests().run([cgi, accepting, limits, starting, idle, deaths, stages, costs, crowd]))

@@ -8,6 +8,7 @@ tests/serve/sandbox_probe is hutch-tenant with an attempt in the place of its lo
 """
 
 import errno
+import hashlib
 import os
 import pathlib
 import re
@@ -33,6 +34,8 @@ ATTEMPTS = {
     "write-object": errno.EACCES, "write-by-file": errno.EBADF, "read-into-code": errno.EFAULT,
     "map-anonymous-code": KILLED, "map-private-code": KILLED, "map-writable-code": KILLED,
     "map-other-code": KILLED, "protect-code": errno.EACCES, "protect-data": KILLED,
+    "populate-code": errno.EINVAL, "write-config": errno.EPERM, "write-config-by-file": errno.EPERM,
+    "run-data": "signal 11", "replace-code": "signal 11",
     "store-code": "signal 11", "move-code": errno.ENOMEM, "open-self": errno.EPERM,
     "trace": KILLED, "read-other": KILLED, "write-other": KILLED, "signal-all": KILLED,
     "signal-zygote": KILLED, "signal-thread": KILLED, "fork": KILLED, "thread": KILLED,
@@ -97,10 +100,12 @@ def every_call(t, guests, user=None):
 
 def every_attempt(t, guests, user=None):
     who = "root" if user is None else "an ordinary user"
+    before = hashlib.sha256(guests["cgi"].read_bytes()).digest()
     for attempt, wanted in ATTEMPTS.items():
         results, _, _ = probe(t, guests, attempt, 0, user=user)
         wanted = f"errno {wanted}" if isinstance(wanted, int) else wanted
         t.check(results.get(0) == wanted, f"{who}: {attempt}", results, wanted)
+    t.check(hashlib.sha256(guests["cgi"].read_bytes()).digest() == before, f"{who}: the shared code is what it was")
     source = (ROOT / "tests" / "serve" / "sandbox_probe.c").read_text()
     known = set(re.findall(r'\{"([a-z0-9-]+)", \w+\}', source)) - {"call"}
     t.check(known == set(ATTEMPTS), "every attempt has an expectation", known ^ set(ATTEMPTS))

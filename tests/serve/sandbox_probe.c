@@ -11,6 +11,7 @@
  */
 #include "loader/loader.h"
 #include "loader/sandbox.h"
+#include "loader/tenant_config.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -115,6 +116,30 @@ static long move_code(void) {
     long at = map_object();
     return call(SYS_mremap, at, 4096, 8192, MREMAP_MAYMOVE, 0, 0);
 }
+static long populate_code(void) { /* the kernel makes pages writable on our behalf */
+    long at = map_object();
+    return at < 0 ? at : call(SYS_madvise, at, 4096, MADV_POPULATE_WRITE, 0, 0, 0);
+}
+static long write_config(void) { /* what all instances of an app are started with */
+    return call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, TENANT_CONFIG_FD, 0);
+}
+static long write_config_by_file(void) {
+    struct iovec part = {.iov_base = &number, .iov_len = 1};
+    return call(SYS_writev, TENANT_CONFIG_FD, (long)&part, 1, 0, 0, 0);
+}
+static long run_data(void) { /* code of our own: ret */
+    static uint8_t code[] = {0xc3};
+    ((void (*)(void))(uintptr_t)code)();
+    return 0;
+}
+static long replace_code(void) { /* ... in the place of the shared code, of this process */
+    if (map_object() < 0) return -1;
+    long at = map_code(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1);
+    if (at < 0) return at;
+    *(volatile uint8_t *)at = 0xc3;
+    ((void (*)(void))at)();
+    return 0;
+}
 static long open_self(void) {
     return call(SYS_openat, AT_FDCWD, (long)"/proc/self/mem", O_RDWR, 0, 0, 0);
 }
@@ -183,7 +208,9 @@ static const struct {
     {"map-other-code", map_other_code}, {"protect-code", protect_code},
     {"protect-data", protect_data}, {"store-code", store_code},
     {"write-by-file", write_by_file}, {"read-into-code", read_into_code},
-    {"move-code", move_code}, {"open-self", open_self}, {"trace", trace},
+    {"populate-code", populate_code}, {"write-config", write_config},
+    {"write-config-by-file", write_config_by_file}, {"run-data", run_data},
+    {"replace-code", replace_code}, {"move-code", move_code}, {"open-self", open_self}, {"trace", trace},
     {"read-other", read_other}, {"write-other", write_other}, {"signal-all", signal_all},
     {"signal-zygote", signal_zygote}, {"signal-thread", signal_thread}, {"fork", fork_bomb},
     {"thread", thread}, {"execute", execute}, {"socket", new_socket}, {"filter", more_filter},
@@ -242,7 +269,10 @@ static int try_one(int zygote, const char *object, uint32_t *ret_layers) {
     expect(ends[0], &up, sizeof up, TENANT_UP, NULL);
     *ret_layers = up.layers;
     auto_fd int object_fd = open(object, O_RDONLY | O_CLOEXEC);
-    auto_fd int config_fd = open(object, O_RDONLY | O_CLOEXEC);
+    auto_fd int config_fd = -1;
+    const struct tenant_config config = {.name = "probe", .profile_fd = -1};
+    struct error err = {0};
+    if (tenant_config_write(&config, &config_fd, &err) != ST_OK) return 1;
     int fds[2] = {config_fd, object_fd};
     struct tenant_assign assign = {
         .header = tenant_header(TENANT_ASSIGN, sizeof assign, (uint64_t)number)};
