@@ -180,8 +180,12 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
     if (tenant.snapshot)
         return snapshot_resume(tenant.snapshot, &tenant.loaded->code, &limits, wasi_resolve,
                                tenant.wasi, tenant.wasi, &tenant.instance, err);
-    return instance_create(&tenant.loaded->code, &limits, wasi_resolve, tenant.wasi,
-                           &tenant.instance, err);
+    status = instance_create(&tenant.loaded->code, &limits, wasi_resolve, tenant.wasi,
+                             &tenant.instance, err);
+    if (status == ST_OK && c->profile_fd >= 0)
+        status =
+            instance_share_counters(tenant.instance, placed(fds, fd_count, c->profile_fd), err);
+    return status;
 }
 
 /* A remark in the app's log. */

@@ -55,7 +55,9 @@ struct tenant_requests {
 
 struct tenant_config {
     int object_fd;
-    int profile_fd; /* where to leave the profile, opened for reading and writing; or -1 */
+    /* where to leave the profile, opened for reading and writing; or -1. From the pool: memory
+     * in which all instances of the app count. */
+    int profile_fd;
     enum tenant_interface interface;
     enum tenant_reuse reuse;
     uint64_t max_memory_bytes;            /* 0: no limit */

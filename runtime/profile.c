@@ -51,6 +51,14 @@ static uint64_t sum(uint64_t a, uint64_t b) {
     return add_overflows(a, b, &c) ? UINT64_MAX : c;
 }
 
+/* Counters, and what it takes to read them. */
+struct source {
+    const struct abi_object *object;
+    const uint8_t *tables;
+    const uint64_t *counters;
+    uint64_t funcs; /* address of the first function's record */
+};
+
 /* A row of targets as the file has it: function of the tables, or ~0. */
 struct target {
     uint32_t function;
@@ -59,13 +67,13 @@ struct target {
 
 /* Counted targets and those of `before` (may be NULL) to the ones with most calls, most first.
  */
-static void gather(const struct instance *i, const struct abi_profile_target *counted,
+static void gather(const struct source *s, const struct abi_profile_target *counted,
                    struct reader *before, struct target ret[ABI_PROFILE_TARGETS]) {
     struct target all[2 * ABI_PROFILE_TARGETS];
     uint32_t count = 0;
-    uint64_t first = (uint64_t)i->block + i->layout.funcs;
-    uint32_t imported = i->object->imported_functions;
-    uint64_t own = (i->object->function_count - imported);
+    uint64_t first = s->funcs;
+    uint32_t imported = s->object->imported_functions;
+    uint64_t own = (s->object->function_count - imported);
     for (uint32_t k = 0; k < 2 * ABI_PROFILE_TARGETS; k++) {
         struct target t = {UINT32_MAX, 0};
         if (k < ABI_PROFILE_TARGETS) {
@@ -100,12 +108,11 @@ static bool same_tables(const uint8_t *tables, const struct abi_profile_shape *s
     return reader_u32(&checksum) == ~crc32c(~UINT32_C(0), file, checked);
 }
 
-enum status instance_profile(const struct instance *i, const uint8_t *before,
-                             size_t before_size, struct buffer *b, struct error *err) {
-    const uint8_t *tables = tables_of(i);
+static enum status make_profile(const struct source *s, const uint8_t *before,
+                                size_t before_size, struct buffer *b, struct error *err) {
+    const uint8_t *tables = s->tables;
     struct abi_profile_shape shape, old = {0};
-    if (!i->counters) return error_set(err, ST_USAGE, "the object has no counters");
-    enum status st = abi_profile_shape(tables, i->object->profile_size, &shape, err);
+    enum status st = abi_profile_shape(tables, s->object->profile_size, &shape, err);
     if (st != ST_OK) return st;
     if (before_size) {
         st = abi_profile_shape(before, before_size, &old, err);
@@ -123,14 +130,14 @@ enum status instance_profile(const struct instance *i, const uint8_t *before,
                shape.tables_size - ABI_PROFILE_RUNS_OFFSET - 4);
     struct reader counts = reader_over(before ? before : tables, before ? before_size : 0);
     if (before_size) reader_bytes(&counts, shape.tables_size);
-    const uint64_t *counters = i->counters;
+    const uint64_t *counters = s->counters;
     for (uint32_t k = 0; k < shape.site_count; k++)
         buffer_put_u64(b, sum(counters[k], before_size ? reader_u64(&counts) : 0));
     const struct abi_profile_target *targets =
         (const struct abi_profile_target *)(counters + shape.site_count);
     for (uint32_t k = 0; k < shape.call_count; k++) {
         struct target kept[ABI_PROFILE_TARGETS];
-        gather(i, targets + (uint64_t)k * ABI_PROFILE_TARGETS, before_size ? &counts : NULL,
+        gather(s, targets + (uint64_t)k * ABI_PROFILE_TARGETS, before_size ? &counts : NULL,
                kept);
         for (uint32_t t = 0; t < ABI_PROFILE_TARGETS; t++) {
             buffer_put_u32(b, kept[t].function);
@@ -140,4 +147,37 @@ enum status instance_profile(const struct instance *i, const uint8_t *before,
     if ((st = buffer_status(b, err)) != ST_OK) return st;
     buffer_put_u32(b, ~crc32c(~UINT32_C(0), b->bytes + start, b->size - start));
     return buffer_status(b, err);
+}
+
+enum status instance_profile(const struct instance *i, const uint8_t *before,
+                             size_t before_size, struct buffer *b, struct error *err) {
+    if (!i->counters) return error_set(err, ST_USAGE, "the object has no counters");
+    struct source source = {.object = i->object,
+                            .tables = tables_of(i),
+                            .counters = i->counters,
+                            .funcs = (uint64_t)i->block + i->layout.funcs};
+    return make_profile(&source, before, before_size, b, err);
+}
+
+/* ---- counters of several processes ------------------------------------------------------- */
+
+enum status instance_share_counters(struct instance *i, int fd, struct error *err) {
+    if (!i->counters) return error_set(err, ST_USAGE, "the object has no counters");
+    void *at = mmap(i->counters, i->counters_bytes, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_FIXED, fd, 0);
+    if (at == MAP_FAILED) return error_set_errno(err, ST_NO_MEMORY, "cannot map the counters");
+    return ST_OK;
+}
+
+enum status counters_profile(const struct abi_object *object, const uint8_t *tables,
+                             const void *counters, const uint8_t *before, size_t before_size,
+                             struct buffer *b, struct error *err) {
+    struct abi_layout layout;
+    enum status st = abi_layout_compute(ABI_PINNED, &object->counts, &layout, err);
+    if (st != ST_OK) return st;
+    struct source source = {.object = object,
+                            .tables = tables,
+                            .counters = counters,
+                            .funcs = ABI_INSTANCE_BASE + layout.funcs};
+    return make_profile(&source, before, before_size, b, err);
 }

@@ -172,6 +172,18 @@ bool instance_counts(const struct instance *instance);
 enum status instance_profile(const struct instance *instance, const uint8_t *before,
                              size_t before_size, struct buffer *b,
                              struct error *err) must_check;
+/*
+ * Has the instance count in shared memory: fd is a file of at least counters_size bytes
+ * (abi_profile_shape) that cannot shrink. Whoever else counts there counts along; two that do
+ * so at the same moment may lose a count. What was counted until then is left behind.
+ */
+enum status instance_share_counters(struct instance *instance, int fd,
+                                    struct error *err) must_check;
+/* The profile of such memory, of instances of an object compiled for the pinned placement;
+ * tables is its .hutch.profile. As instance_profile. */
+enum status counters_profile(const struct abi_object *object, const uint8_t *tables,
+                             const void *counters, const uint8_t *before, size_t before_size,
+                             struct buffer *b, struct error *err) must_check;
 
 /* For host functions. */
 struct guest_memory {

@@ -7,8 +7,11 @@
 #include "serve/link.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define KEEP_COUNTS_MS 60000
 
 struct broker {
     const struct serve_options *options;
@@ -22,6 +25,11 @@ struct kit_list {
     uint32_t count;
 };
 
+static void keep_counts(struct broker *b) {
+    for (uint32_t i = 0; i < b->kit_count && b->options->keep_counts; i++)
+        b->options->keep_counts(b->options->context, &b->kits[i]);
+}
+
 static void free_kits(struct kit_list *list) {
     for (uint32_t i = 0; i < list->count; i++) serve_kit_finish(&list->at[i]);
     free(list->at);
@@ -31,7 +39,7 @@ static void free_kits(struct kit_list *list) {
 /* Takes the app over. */
 static enum status add_app(struct broker *b, struct kit_list *list, struct app *app,
                            struct error *err) {
-    struct serve_kit kit = {.app = app, .object_fd = -1, .snapshot_fd = -1};
+    struct serve_kit kit = {.app = app, .object_fd = -1, .snapshot_fd = -1, .counters_fd = -1};
     struct serve_kit *more = NULL;
     enum status status = b->options->make_kit(b->options->context, &kit, err);
     if (status == ST_OK &&
@@ -91,6 +99,7 @@ static enum status check_conflicts(const struct kit_list *list, struct error *er
 static enum status read_all(struct broker *b, struct error *err) {
     struct kit_list list = {0};
     enum status status = ST_OK;
+    keep_counts(b); /* the new kits go on from there */
     for (uint32_t i = 0; i < b->options->source_count && status == ST_OK; i++)
         status = read_source(b, &list, b->options->sources[i], err);
     if (status == ST_OK) status = check_conflicts(&list, err);
@@ -151,8 +160,15 @@ enum status broker_run(const struct serve_options *options, int control_fd, stru
     while (status == ST_OK) {
         struct link_message message;
         struct error ignored = {0};
+        struct pollfd p = {.fd = control_fd, .events = POLLIN};
+        int ready = poll(&p, 1, options->keep_counts ? KEEP_COUNTS_MS : -1);
+        if (ready <= 0) {
+            keep_counts(&b);
+            continue;
+        }
         if (link_receive(control_fd, &message, &ignored) != ST_OK) break;
         take(&b, &message);
     }
+    keep_counts(&b);
     return status;
 }

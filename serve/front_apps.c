@@ -105,6 +105,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .reuse = reuses[app->reuse],
         .object_fd = kit->object_fd,
         .snapshot_fd = kit->snapshot_fd,
+        .counters_fd = kit->counters_fd,
         .argc = kit->argc,
         .argv = kit->argv,
         .envc = kit->envc,
@@ -138,7 +139,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
     site->counts = counts;
     site->next = front->sites;
     front->sites = site;
-    *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1};
+    *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1, .counters_fd = -1};
     return ST_OK;
 }
 

@@ -1,8 +1,8 @@
 /*
  * An app's kit, from the broker to the front: a sealed memory file with the app as JSON and the
- * strings, then the descriptors: object, snapshot (where there is one), directories.
+ * strings, then the descriptors: object, snapshot and counters (where there are), directories.
  *
- *     u32 has snapshot; str JSON; u32 argc, str...; u32 envc, str...;
+ *     u32 parts: 1 snapshot, 2 counters; str JSON; u32 argc, str...; u32 envc, str...;
  *     u32 dirs, { str guest path, u32 flags, u64 size, u64 inodes }...
  *
  * flags: 1 read-only, 2 image, 4 in memory, 8 there is a descriptor
@@ -18,15 +18,18 @@
 #include <unistd.h>
 
 #define KIT_MAX_BYTES ((off_t)8 << 20)
+#define HAS_SNAPSHOT 1u
+#define HAS_COUNTERS 2u
 
 void serve_kit_finish(struct serve_kit *kit) {
     if (kit->object_fd >= 0) close(kit->object_fd);
     if (kit->snapshot_fd >= 0) close(kit->snapshot_fd);
+    if (kit->counters_fd >= 0) close(kit->counters_fd);
     for (uint32_t i = 0; i < kit->dir_count; i++)
         if (kit->dirs[i].fd >= 0) close(kit->dirs[i].fd);
     app_free(kit->app);
     arena_finish(&kit->arena);
-    *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1};
+    *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1, .counters_fd = -1};
 }
 
 static void put_strings(struct buffer *b, uint32_t count, const char *const *strings) {
@@ -39,7 +42,8 @@ static enum status encode(const struct serve_kit *kit, struct buffer *b, struct 
     auto_buffer struct buffer json = {0};
     enum status status = app_json(kit->app, &json, err);
     if (status != ST_OK) return status;
-    buffer_put_u32(b, kit->snapshot_fd >= 0);
+    buffer_put_u32(b, (kit->snapshot_fd >= 0 ? HAS_SNAPSHOT : 0) |
+                          (kit->counters_fd >= 0 ? HAS_COUNTERS : 0));
     buffer_put_str(b, json.bytes, json.size);
     put_strings(b, kit->argc, kit->argv);
     put_strings(b, kit->envc, kit->env);
@@ -67,10 +71,11 @@ enum status kit_send(int fd, const struct serve_kit *kit, struct error *err) {
     fds[count++] = memory;
     fds[count++] = kit->object_fd;
     if (kit->snapshot_fd >= 0) fds[count++] = kit->snapshot_fd;
+    if (kit->counters_fd >= 0) fds[count++] = kit->counters_fd;
     for (uint32_t i = 0; i < kit->dir_count; i++) {
         if (kit->dirs[i].fd < 0) continue;
         if (count == LINK_MAX_FDS)
-            return error_set(err, ST_LIMIT, "more than %u directories", LINK_MAX_FDS - 3);
+            return error_set(err, ST_LIMIT, "more than %u directories", LINK_MAX_FDS - 4);
         fds[count++] = kit->dirs[i].fd;
     }
     return link_send(fd, LINK_KIT, fds, count, err);
@@ -99,7 +104,7 @@ static const char **read_strings(struct reader *r, struct arena *arena, uint32_t
 
 static enum status decode(struct reader *r, struct link_message *m, struct serve_kit *kit,
                           struct error *err) {
-    uint32_t has_snapshot = reader_u32(r), json_size = reader_u32(r);
+    uint32_t parts = reader_u32(r), json_size = reader_u32(r);
     const uint8_t *json = reader_bytes(r, json_size);
     if (!json) return error_set(err, ST_INTERNAL, "a kit is malformed");
     enum status status = app_parse(json, json_size, "app.yaml", "/", &kit->app, err);
@@ -107,13 +112,16 @@ static enum status decode(struct reader *r, struct link_message *m, struct serve
     kit->argv = read_strings(r, &kit->arena, &kit->argc);
     kit->env = read_strings(r, &kit->arena, &kit->envc);
     uint32_t dirs = reader_u32(r);
-    if (r->failed || dirs > reader_left(r) || m->fd_count < 2 + has_snapshot)
+    bool has_snapshot = parts & HAS_SNAPSHOT, has_counters = parts & HAS_COUNTERS;
+    if (r->failed || dirs > reader_left(r) ||
+        m->fd_count < 2u + (has_snapshot ? 1 : 0) + (has_counters ? 1 : 0))
         return error_set(err, ST_INTERNAL, "a kit is malformed");
     kit->dirs = arena_array(&kit->arena, (size_t)dirs + 1, sizeof *kit->dirs);
     if (!kit->dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
     uint32_t next = 1;
     kit->object_fd = steal_fd(&m->fds[next++]);
     if (has_snapshot) kit->snapshot_fd = steal_fd(&m->fds[next++]);
+    if (has_counters) kit->counters_fd = steal_fd(&m->fds[next++]);
     for (uint32_t i = 0; i < dirs; i++) {
         struct tenant_dir *d = &kit->dirs[i];
         d->guest = read_string(r, &kit->arena);
@@ -133,7 +141,7 @@ static enum status decode(struct reader *r, struct link_message *m, struct serve
 }
 
 enum status kit_receive(struct link_message *m, struct serve_kit *ret_kit, struct error *err) {
-    struct serve_kit kit = {.object_fd = -1, .snapshot_fd = -1};
+    struct serve_kit kit = {.object_fd = -1, .snapshot_fd = -1, .counters_fd = -1};
     struct stat st;
     enum status status = ST_OK;
     auto_buffer struct buffer b = {0};
@@ -167,7 +175,8 @@ bool kit_equal(const struct serve_kit *a, const struct serve_kit *b) {
     auto_buffer struct buffer y = {0};
     if (encode(a, &x, NULL) != ST_OK || encode(b, &y, NULL) != ST_OK || x.size != y.size ||
         memcmp(x.bytes, y.bytes, x.size) != 0 || !same_file(a->object_fd, b->object_fd) ||
-        !same_file(a->snapshot_fd, b->snapshot_fd))
+        !same_file(a->snapshot_fd, b->snapshot_fd) ||
+        !same_file(a->counters_fd, b->counters_fd))
         return false;
     for (uint32_t i = 0; i < a->dir_count; i++)
         if (!same_file(a->dirs[i].fd, b->dirs[i].fd)) return false;

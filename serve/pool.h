@@ -91,6 +91,7 @@ struct pool_app_config {
     enum pool_reuse reuse;
     int object_fd;   /* opened O_RDONLY */
     int snapshot_fd; /* or -1 */
+    int counters_fd; /* memory in which its tenants count (runtime.h); or -1 */
     uint32_t argc, envc, dir_count;
     const char *const *argv, *const *env;
     const struct tenant_dir *dirs;

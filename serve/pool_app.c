@@ -132,10 +132,14 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
     enum status status = copy_fd(c->object_fd, &app->fds[TENANT_ASSIGNED_OBJECT], err);
     if (status != ST_OK) return status;
     uint32_t at = TENANT_ASSIGNED_REST;
-    int snapshot = -1;
+    int snapshot = -1, counters = -1;
     if (c->snapshot_fd >= 0) {
         snapshot = (int)at;
         if ((status = copy_fd(c->snapshot_fd, &app->fds[at++], err)) != ST_OK) return status;
+    }
+    if (c->counters_fd >= 0) {
+        counters = (int)at;
+        if ((status = copy_fd(c->counters_fd, &app->fds[at++], err)) != ST_OK) return status;
     }
     for (uint32_t i = 0; i < c->dir_count; i++) {
         if (at >= TENANT_MAX_FDS)
@@ -149,7 +153,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
     app->fd_count = at;
     struct tenant_config config = {
         .object_fd = TENANT_ASSIGNED_OBJECT,
-        .profile_fd = -1,
+        .profile_fd = counters,
         .interface = interfaces[c->interface],
         .reuse = reuses[c->reuse],
         .max_memory_bytes = c->limits.memory_bytes,

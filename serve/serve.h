@@ -23,10 +23,12 @@
  * strings. */
 struct serve_kit {
     struct app *app;
-    int object_fd, snapshot_fd; /* -1: none */
+    int object_fd, snapshot_fd; /* -1: none; likewise below */
+    int counters_fd;            /* sealed memory in which all instances count what they do */
     uint32_t argc, envc, dir_count;
     const char **argv, **env;
     struct tenant_dir *dirs;
+    void *counting;     /* what the maker knows of that memory; in the arena */
     struct arena arena; /* strings and arrays */
 };
 void serve_kit_finish(struct serve_kit *kit); /* frees the app, too */
@@ -54,6 +56,9 @@ struct serve_options {
      * For what needs more than this folder may use (the compiler).
      */
     enum status (*make_kit)(void *context, struct serve_kit *kit, struct error *err);
+    /* Keeps what instances of the app have counted; called for each kit now and then and before
+     * the kit is freed. NULL where nothing is counted. */
+    void (*keep_counts)(void *context, const struct serve_kit *kit);
     /* The app of a source that is no file. */
     enum status (*read_name)(void *context, const char *name, struct app **ret_app,
                              struct error *err);

@@ -22,12 +22,14 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define SECOND_NS UINT64_C(1000000000)
 #define YOUNG_NS SECOND_NS
 #define PAUSE_MAX_NS (5 * SECOND_NS)
+#define BROKER_END_MS 5000
 
 enum {
     CHILD_BROKER,
@@ -307,13 +309,24 @@ static void raise_limit(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* A broker that keeps counts ends by itself once its link is closed. */
+static void let_end(struct supervisor *s, struct child *c) {
+    if (!s->options->keep_counts || c != &s->children[CHILD_BROKER]) return;
+    auto_fd int pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+    close(c->control_fd);
+    c->control_fd = -1;
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    (void)!poll(&p, 1, BROKER_END_MS);
+}
+
 static void end_children(struct supervisor *s) {
-    for (int i = 0; i < CHILD_COUNT; i++) {
+    for (int i = CHILD_COUNT; i-- > 0;) { /* the front first: it may still count */
         struct child *c = &s->children[i];
         if (!c->pid) continue;
+        let_end(s, c);
         kill(c->pid, SIGKILL);
         waitpid(c->pid, NULL, 0);
-        close(c->control_fd);
+        if (c->control_fd >= 0) close(c->control_fd);
     }
 }
 

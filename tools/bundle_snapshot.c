@@ -180,7 +180,7 @@ static enum status make_one(const struct bundle_parts *p, int object_fd, int *re
         return make_of_module(p, object_fd, &arena, ret_fd, err);
     }
     /* The description as a node reads it, so that nothing is another here. */
-    struct serve_kit kit = {.object_fd = object_fd, .snapshot_fd = -1};
+    struct serve_kit kit = {.object_fd = object_fd, .snapshot_fd = -1, .counters_fd = -1};
     enum status status = app_parse(text, strlen(text), "the app", "", &kit.app, err);
     if (status == ST_OK) status = make_of_app(p, &kit, ret_fd, err);
     app_free(kit.app);

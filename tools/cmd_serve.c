@@ -131,6 +131,7 @@ int cmd_serve(int argc, char **argv) {
         {.name = "log", .value = &o->log},
         {.name = "cache-dir", .value = &maker.cache_dir},
         {.name = "secrets-dir", .value = &maker.secrets_dir},
+        {.name = "profile-dir", .value = &maker.profile_dir},
         {.letter = 'O', .name = "optimize", .value = &c.level},
         {.name = "header-timeout", .value = &c.head_time},
         {.name = "body-timeout", .value = &c.body_time},
@@ -158,8 +159,12 @@ int cmd_serve(int argc, char **argv) {
     if (status == ST_OK) status = cli_find_program("hutch-tenant", tenant, sizeof tenant, &err);
     if (!o->state_dir) o->state_dir = default_state_dir(state, sizeof state);
     if (status == ST_OK && o->state_dir) status = make_directories(o->state_dir, &err);
+    if (status == ST_OK && maker.profile_dir)
+        status = make_directories(maker.profile_dir, &err);
     if (status != ST_OK) return cli_report("serve", NULL, &err);
     o->tenant_program = tenant;
+    maker.compile.profile_generate = maker.profile_dir != NULL;
+    if (maker.profile_dir) o->keep_counts = serve_counts_keep;
     o->make_kit = serve_kit_make;
     o->read_name = serve_kit_read_name;
     o->context = &maker;

@@ -4,6 +4,7 @@
  *   hutch_serve.c   main          cmd_serve.c   the command line
  *   serve_kit.c     an app -> what the pool needs: object, images, arguments, environment
  *   serve_snapshot.c   and the snapshot that its instances start from
+ *   serve_counts.c     or the memory in which they count, and the profile of it
  */
 #ifndef HUTCH_TOOLS_SERVE_CLI_H
 #define HUTCH_TOOLS_SERVE_CLI_H
@@ -16,6 +17,7 @@
 struct kit_maker {
     const char *cache_dir;   /* NULL: the default place */
     const char *secrets_dir; /* where imported apps find their secrets */
+    const char *profile_dir; /* where profiles of the apps are left; NULL: nothing is counted */
     struct compile_options compile;
     struct cache *cache; /* opened in the broker's process, at the first app */
     bool opened;
@@ -28,6 +30,13 @@ enum status serve_kit_read_name(void *context, const char *name, struct app **re
 /* Makes or finds the snapshot of an app that wants one, once the rest of the kit is there;
  * cache may be NULL. Says where it cannot. */
 void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit);
+
+/* Gives the kit memory to count in; before its object is used. ST_INCOMPATIBLE where the
+ * profile that lies there is of something else. */
+enum status serve_counts_begin(struct kit_maker *m, struct serve_kit *kit,
+                               struct error *err) must_check;
+/* struct serve_options.keep_counts */
+void serve_counts_keep(void *context, const struct serve_kit *kit);
 
 int cmd_serve(int argc, char **argv);
 

@@ -39,7 +39,7 @@ static enum status obtain(struct kit_maker *m, const struct app *app,
                                  .options = &m->compile,
                                  .module = *module,
                                  .wasm = wasm,
-                                 .imported = true};
+                                 .imported = !m->profile_dir};
     return object_obtain(open_cache(m, app->file), &want, ret_fd, err);
 }
 
@@ -172,13 +172,16 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
     if (status != ST_OK) return error_wrap(err, "%s: module %s", app->file, app->module.text);
     if ((status = place_object(kit, err)) != ST_OK)
         return error_wrap(err, "%s: module %s", app->file, app->module.text);
+    if (m->profile_dir && (status = serve_counts_begin(m, kit, err)) != ST_OK)
+        return error_wrap(err, "%s", app->file);
     for (uint32_t i = 0; i < app->mount_count && status == ST_OK; i++)
         status = open_mount(m, kit, &app->mounts[i], err);
     if (status == ST_OK) status = app_kit_finish(kit, err);
     for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)
         status = add_secret(kit, &app->secrets[i], err);
     if (status != ST_OK) return error_wrap(err, "%s", app->file);
-    serve_kit_snapshot(m->cache, kit);
+    /* a snapshot holds no counters */
+    if (!m->profile_dir) serve_kit_snapshot(m->cache, kit);
     return ST_OK;
 }
 

@@ -180,6 +180,7 @@ static void add_app(char *rest) {
                                                : POOL_FRESH,
         .object_fd = fd,
         .snapshot_fd = snapshot_fd,
+        .counters_fd = -1,
         .argc = 1,
         .argv = argv,
         .envc = env_count,

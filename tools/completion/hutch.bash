@@ -128,12 +128,12 @@ _hutch() {
         ;;
     serve)
         case $previous in
-        --state-dir | --secrets-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
+        --state-dir | --secrets-dir | --profile-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
         --access-log | --log) COMPREPLY=($(compgen -f -- "$word")) && return ;;
         -l | --listen | --fastcgi-listen | --admin | --max-* | --spares | --*-timeout) return ;;
         esac
         if [[ $word == -* ]]; then
-            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --cache-dir --optimize -O --max-tenants --spares --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
+            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --profile-dir --cache-dir --optimize -O --max-tenants --spares --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
         else
             COMPREPLY=($(compgen -f -X '!*.@(yaml|yml)' -- "$word") $(compgen -d -S / -- "$word"))
         fi
