@@ -3,9 +3,9 @@
  * end, and the sorted search table .eh_frame_hdr over it (LSB 5.0 core 10.6). Both unwinders,
  * the runtime's and gdb's, find a function's rules by binary search.
  *
- * Only what LLVM writes for position-independent code is known: augmentation "zR", or "zPLR" of
- * functions with handlers of exceptions, addresses relative to their field. An FDE whose code
- * does not lie in .text is an error.
+ * Only what LLVM writes for our code is known: augmentation "zR", or "zPLR" of functions with
+ * handlers of exceptions, addresses relative to their field (those of handlers absolute in pinned
+ * code). An FDE whose code does not lie in .text is an error.
  */
 #include "compiler/link.h"
 
@@ -51,8 +51,11 @@ static uint8_t cie_encoding(struct reader r) {
         leb(&r);
     leb(&r);        /* augmentation length */
     if (handlers) { /* the personality routine, which is null (link.c), and how tables lie */
-        if (reader_u8(&r) != INDIRECT_PCREL_SDATA4) return 0;
-        if (reader_u32(&r) != 0 || reader_u8(&r) != PCREL_SDATA4) return 0;
+        uint8_t routine = reader_u8(&r);
+        if (routine != INDIRECT_PCREL_SDATA4 && routine != UDATA4) return 0;
+        if (reader_u32(&r) != 0) return 0;
+        uint8_t tables = reader_u8(&r);
+        if (tables != PCREL_SDATA4 && tables != UDATA4) return 0;
     }
     uint8_t encoding = reader_u8(&r);
     return r.failed || (encoding != PCREL_SDATA4 && encoding != PCREL_SDATA8) ? 0 : encoding;

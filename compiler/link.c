@@ -316,9 +316,11 @@ static enum status symbol_address(struct linker *l, const struct in_object *o, s
     return ST_OK;
 }
 
+/* Through the word of data in code that is mapped anywhere, else the routine itself. */
 static bool is_personality(const struct in_object *o, size_t index) {
-    return index < o->symbol_count &&
-           strcmp(symbol_name(o, &o->symbols[index]), PERSONALITY_WORD) == 0;
+    if (index >= o->symbol_count) return false;
+    const char *name = symbol_name(o, &o->symbols[index]);
+    return strcmp(name, PERSONALITY_WORD) == 0 || strcmp(name, LOWER_PERSONALITY) == 0;
 }
 
 static enum status relocate_section(struct linker *l, const struct in_object *o,

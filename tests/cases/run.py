@@ -2,6 +2,8 @@
 """Hand-written cases: one file each, with what to call and what to expect in its comments. A .wat
 file, or a .s file of clang's assembler for what wat2wasm does not know, with # for ;; there.
 
+A .c file is a program, with the setjmp of tools/guests, that must print what it prints natively.
+
     ;; flags: -W timeout=300ms            flags for every `hutch run` of the file
     ;; invoke NAME ARGS... => RESULT      results as `hutch run --invoke` prints them, by spaces
     ;; invoke NAME ARGS... => ok          returns nothing
@@ -48,6 +50,29 @@ def assemble(path, wasm):
     subprocess.run(["wasm-ld-22", "--no-entry", str(part), "-o", str(wasm)], check=True)
 
 
+SETJMP = pathlib.Path(__file__).resolve().parents[2] / "tools" / "guests" / "setjmp"
+SETJMP_FLAGS = ["-mexception-handling", "-mllvm", "-wasm-enable-sjlj",
+                "-mllvm", "-wasm-use-legacy-eh=false", f"-I{SETJMP}"]
+
+
+def check_program(hutch, wasm, level, expected):
+    """Runs a program; returns None where it printed what the native one did."""
+    ran = subprocess.run([hutch, "run", "-O", level, str(wasm)], capture_output=True, text=True,
+                         timeout=120, stdin=subprocess.DEVNULL)
+    if ran.returncode == 0 and ran.stdout == expected:
+        return None
+    return f"status {ran.returncode}, stdout {ran.stdout!r}, stderr {ran.stderr.strip()!r}"
+
+
+def build_program(path, wasm):
+    """Builds it for WASI and natively; returns what the native one prints."""
+    subprocess.run(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O2", *SETJMP_FLAGS,
+                    str(path), str(SETJMP / "setjmp.c"), "-o", str(wasm)], check=True)
+    native = wasm.with_suffix(".native")
+    subprocess.run(["clang-22", "-O2", str(path), "-o", str(native)], check=True)
+    return subprocess.run([str(native)], check=True, capture_output=True, text=True).stdout
+
+
 def check(hutch, wasm, level, flags, call, expected):
     """Runs one call; returns None where it did what was expected, else what it did instead."""
     command = [hutch, "run", "-O", level, *flags, "--invoke", call[0], str(wasm), *call[1:]]
@@ -72,13 +97,19 @@ def main():
     parser.add_argument("--level", action="append", choices=LEVELS)
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     options = parser.parse_args()
-    files = options.files or sorted([*here.glob("*.wat"), *here.glob("*.s")])
+    files = options.files or sorted([*here.glob("*.wat"), *here.glob("*.s"), *here.glob("*.c")])
     passed = failed = 0
     with tempfile.TemporaryDirectory() as scratch, \
             concurrent.futures.ThreadPoolExecutor(2) as pool:
         jobs = []
         for path in files:
             wasm = pathlib.Path(scratch) / (path.stem + ".wasm")
+            if path.suffix == ".c":
+                native = build_program(path, wasm)
+                for level in options.level or LEVELS:
+                    jobs.append((f"{path.name}: -O {level}: expected {native!r}",
+                                 pool.submit(check_program, options.hutch, wasm, level, native)))
+                continue
             assemble(path, wasm)
             flags, calls = read_case(path)
             for level in options.level or LEVELS:
