@@ -6,6 +6,7 @@
  *               each tenant puts on itself
  *   seccomp.c   seccomp.def to a filter
  *   tenant.c    what a sealed tenant does
+ *   volume_holder.c   the process that holds a persistent volume, for tenants to ask
  */
 #ifndef HUTCH_LOADER_SANDBOX_H
 #define HUTCH_LOADER_SANDBOX_H
@@ -34,6 +35,8 @@ void sandbox_enter_tenant(struct sandbox *sandbox, uint32_t slot);
 
 /* Installs the filter of seccomp.def; errno where that fails. */
 int seccomp_enter(void);
+/* That of volume_seccomp.def, for the holder of a volume. */
+int seccomp_enter_volume(void);
 /* Numbers of the calls that the filter allows, into ret (room for 64). For the tests. */
 uint32_t seccomp_allowed(int *ret_numbers);
 

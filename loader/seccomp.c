@@ -1,6 +1,6 @@
 /*
- * seccomp.def to a BPF program (seccomp(2), bpf in linux/filter.h), built here because it is
- * small: no library, no allocation, 4 instructions a condition.
+ * seccomp.def, volume_seccomp.def to BPF programs (seccomp(2), bpf in linux/filter.h), built
+ * here because it is small: no library, no allocation, 4 instructions a condition.
  *
  *     arch is x86-64, or kill
  *     number == first row's ?  -> its conditions, each row's in turn; allow, or kill
@@ -51,14 +51,17 @@ struct rule {
 #define NONE
 #define MASKED(argument_, mask_, value_)                                                       \
     {.argument = (argument_), .mask = (mask_), .value = (value_), .used = 1},
-static const struct rule rules[] = {
 #define ALLOW(call, conditions_)                                                               \
     {.number = SYS_##call, .answer = -1, .conditions = {conditions_{.used = 0}}},
 #define ANSWER(call, error) {.number = SYS_##call, .answer = (error)},
+static const struct rule rules[] = {
 #include "loader/seccomp.def"
+};
+static const struct rule volume_rules[] = {
+#include "loader/volume_seccomp.def"
+};
 #undef ALLOW
 #undef ANSWER
-};
 #undef MASKED
 #undef NONE
 
@@ -116,31 +119,40 @@ static void emit_rule(struct program *p, const struct rule *rule) {
     emit(p, BPF_RET | BPF_K, answer, 0, 0);
 }
 
-static void build(struct program *p) {
+static void build(struct program *p, const struct rule *list, size_t count) {
     emit_load(p, offsetof(struct seccomp_data, arch));
     emit(p, BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
     emit(p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
     emit_load(p, offsetof(struct seccomp_data, nr));
-    for (size_t i = 0; i < countof(rules);) {
+    for (size_t i = 0; i < count;) {
         size_t end = i;
         uint16_t size = 1; /* the kill at the end */
-        while (end < countof(rules) && rules[end].number == rules[i].number)
-            size = (uint16_t)(size + rule_size(&rules[end++]));
+        while (end < count && list[end].number == list[i].number)
+            size = (uint16_t)(size + rule_size(&list[end++]));
         CHECK(size < 256);
-        emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)rules[i].number, 0, (uint8_t)size);
-        for (; i < end; i++) emit_rule(p, &rules[i]);
+        emit(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)list[i].number, 0, (uint8_t)size);
+        for (; i < end; i++) emit_rule(p, &list[i]);
         emit(p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
     }
     emit(p, BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS, 0, 0);
 }
 
+static int install(struct program *p) {
+    struct sock_fprog filter = {.len = p->size, .filter = p->code};
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0 ? 0 : errno;
+}
+
 int seccomp_enter(void) {
     /* Built by the zygote before its first fork, so that its tenants share the page. */
     static struct program program;
-    if (program.size == 0) build(&program);
-    struct sock_fprog filter = {.len = program.size, .filter = program.code};
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0) return 0;
-    return errno;
+    if (program.size == 0) build(&program, rules, countof(rules));
+    return install(&program);
+}
+
+int seccomp_enter_volume(void) {
+    static struct program program;
+    build(&program, volume_rules, countof(volume_rules));
+    return install(&program);
 }
 
 /* In place of libc's, which asks newfstatat with an empty path: a filter cannot look at a path,

@@ -160,6 +160,7 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
             .read_only = c->dirs[i].read_only,
             .image = c->dirs[i].image,
             .memory = c->dirs[i].memory,
+            .volume = c->dirs[i].volume,
             .size_bytes = c->dirs[i].size_bytes,
             .inodes = c->dirs[i].inodes};
     struct wasi_config wasi = {
@@ -169,6 +170,7 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
         .env = c->env,
         .preopen_count = c->dir_count,
         .preopens = preopens,
+        .max_files = c->max_files,
         .stdio = {-1, c->interface == TENANT_CGI ? -1 : tenant.log_fd, tenant.log_fd},
         .next_request = c->interface == TENANT_CGI ? NULL : next_request,
         .request_socket = c->requests.socket,

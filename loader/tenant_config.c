@@ -10,11 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CONFIG_MAGIC UINT64_C(0x32464e4f43544e54) /* "TNTCONF2" */
+#define CONFIG_MAGIC UINT64_C(0x33464e4f43544e54) /* "TNTCONF3" */
 enum {
     DIR_READ_ONLY = 1,
     DIR_IMAGE = 2,
-    DIR_MEMORY = 4
+    DIR_MEMORY = 4,
+    DIR_VOLUME = 8
 };
 enum {
     REQUESTS_PREFAULT = 1,
@@ -50,11 +51,13 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
         buffer_put_u32(&b, (uint32_t)config->dirs[i].fd);
         buffer_put_u32(&b, (config->dirs[i].read_only ? DIR_READ_ONLY : 0u) |
                                (config->dirs[i].image ? DIR_IMAGE : 0u) |
-                               (config->dirs[i].memory ? DIR_MEMORY : 0u));
+                               (config->dirs[i].memory ? DIR_MEMORY : 0u) |
+                               (config->dirs[i].volume ? DIR_VOLUME : 0u));
         buffer_put_u64(&b, config->dirs[i].size_bytes);
         buffer_put_u64(&b, config->dirs[i].inodes);
         put_string(&b, config->dirs[i].guest);
     }
+    buffer_put_u32(&b, config->max_files);
     buffer_put_u32(&b, config->requests.socket);
     buffer_put_u32(&b, (uint32_t)config->requests.listen_fd);
     buffer_put_u32(&b, (uint32_t)config->requests.control_fd);
@@ -143,12 +146,14 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
         dirs[i].read_only = flags & DIR_READ_ONLY;
         dirs[i].image = flags & DIR_IMAGE;
         dirs[i].memory = flags & DIR_MEMORY;
+        dirs[i].volume = flags & DIR_VOLUME;
         dirs[i].size_bytes = reader_u64(r);
         dirs[i].inodes = reader_u64(r);
         dirs[i].guest = take_string(r);
     }
     c->dirs = dirs;
     c->dir_count = count;
+    c->max_files = reader_u32(r);
     c->requests.socket = reader_u32(r);
     c->requests.listen_fd = (int)reader_u32(r);
     c->requests.control_fd = (int)reader_u32(r);

@@ -9,8 +9,8 @@
  * u64 max stack, u64 timeout in ns, str name, u32 has invoke, str invoke, u32 argc, str
  * argv..., u32 envc, str env..., u32 preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str
  * guest path }...; flags: 1 read-only, 2 a file image, 4 in memory (fd -1, or an image beneath;
- * size and inodes are its limits); u32 request socket, u32 listen fd, u32 control fd, u32
- * snapshot fd, u32 flags: 1 prefault, 2 reset
+ * size and inodes are its limits), 8 a volume's session; u32 request socket, u32 listen fd, u32
+ * control fd, u32 snapshot fd, u32 flags: 1 prefault, 2 reset
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
@@ -38,6 +38,7 @@ struct tenant_dir {
     int fd;
     const char *guest;
     bool read_only, image, memory;
+    bool volume; /* fd is a session's socket; until there is a tenant, its holder's control */
     uint64_t size_bytes, inodes; /* as in struct wasi_preopen */
 };
 
@@ -65,6 +66,7 @@ struct tenant_config {
     const char *name;                     /* of the program, for messages */
     const char *invoke;                   /* export to call, or NULL */
     uint32_t argc, envc, dir_count;
+    uint32_t max_files; /* the guest may have open; 0: no limit of the app's */
     const char *const *argv, *const *env;
     const struct tenant_dir *dirs;
     struct tenant_requests requests;

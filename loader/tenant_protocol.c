@@ -17,8 +17,7 @@ const char *sandbox_layer_name(enum sandbox_layer layer) {
     return layer < SANDBOX_LAYER_COUNT ? names[layer] : "?";
 }
 
-struct tenant_header tenant_header(enum tenant_message_type type, size_t size_bytes,
-                                   uint64_t id) {
+struct tenant_header tenant_header(unsigned type, size_t size_bytes, uint64_t id) {
     return (struct tenant_header){.version = TENANT_PROTOCOL_VERSION,
                                   .type = (uint16_t)type,
                                   .size_bytes = (uint32_t)size_bytes,
@@ -102,4 +101,18 @@ ssize_t tenant_receive(int socket, void *buffer, size_t size_bytes, int *ret_fds
     }
     for (uint32_t i = 0; i < count; i++) close(ret_fds[i]);
     return -EPROTO;
+}
+
+int holder_open_session(int control_fd, int *ret_fd) {
+    int ends[2];
+    struct holder_session message = {.header =
+                                         tenant_header(HOLDER_SESSION, sizeof message, 0)};
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return errno;
+    int error = tenant_send(control_fd, &message, sizeof message, NULL, 0, &ends[1], 1);
+    close(ends[1]);
+    if (error)
+        close(ends[0]);
+    else
+        *ret_fd = ends[0];
+    return error;
 }

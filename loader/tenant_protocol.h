@@ -175,10 +175,48 @@ struct tenant_failed {
 #define TENANT_MAX_TEXT_BYTES 8000u
 #define TENANT_MAX_ANSWER_BYTES (sizeof(struct tenant_done) + TENANT_MAX_TEXT_BYTES)
 
+/* ---- persistent volumes (volume_holder.c, docs/volumes.md) --------------------------------
+ */
+
+/*
+ * A volume's holder has control connections, of the same kind of socket:
+ *
+ *     HOLDER_LIMITS    what the volume may hold; answered by HOLDER_HOLDS, what it does
+ *     HOLDER_SESSION   one descriptor: the holder's end of a new session, whose other end is a
+ *                      tenant's directory (struct tenant_dir.volume)
+ */
+enum {
+    HOLDER_LIMITS = 48,
+    HOLDER_HOLDS,
+    HOLDER_SESSION,
+};
+struct holder_limits {
+    struct tenant_header header;
+    uint64_t bytes, names; /* as in struct volume_limits (runtime.h) */
+    uint32_t files;
+    uint32_t reserved;
+};
+struct holder_holds {
+    struct tenant_header header;
+    uint64_t bytes, names;
+};
+struct holder_session {
+    struct tenant_header header;
+};
+/* A new session: the tenant's end. 0 or an errno; EPIPE and ECONNRESET: the holder has gone. */
+int holder_open_session(int control_fd, int *ret_fd) must_check;
+
+/* `hutch-tenant --volume DIR-FD CONTROL-FD LISTEN-FD NAME`: holds the directory until the last
+ * connection ends. listen_fd: -1, or a listening socket, whose connections are for control. */
+struct holder_options {
+    int dir_fd, control_fd, listen_fd;
+    const char *name; /* for messages */
+};
+int volume_holder_main(const struct holder_options *options);
+
 /* ---- sending and receiving --------------------------------------------------------------- */
 
-struct tenant_header tenant_header(enum tenant_message_type type, size_t size_bytes,
-                                   uint64_t id);
+struct tenant_header tenant_header(unsigned type, size_t size_bytes, uint64_t id);
 /* Sends head and tail as one message, with descriptors, which stay the caller's. Returns 0 or
  * an errno: EAGAIN where the socket does not block, EPIPE where nobody listens any more. */
 int tenant_send(int socket, const void *head, size_t head_bytes, const void *tail,

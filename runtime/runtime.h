@@ -287,6 +287,7 @@ struct wasi_preopen {
     bool read_only;
     bool image;  /* fd is a file image, opened O_RDONLY */
     bool memory; /* a directory in memory (fd -1); of an image: a writable layer over it */
+    bool volume; /* fd is the socket of a session: the directory is another process's */
     /* memory: what the guest may write, 0 for the default; a file takes whole pages and a bit
      */
     uint64_t size_bytes;
@@ -311,7 +312,8 @@ struct wasi_config {
     const char *const *env; /* "NAME=VALUE" */
     uint32_t preopen_count;
     const struct wasi_preopen *preopens;
-    int stdio[3]; /* borrowed descriptors, -1 for none */
+    int stdio[3];       /* borrowed descriptors, -1 for none */
+    uint32_t max_files; /* open at a time beside the above and the request: EMFILE; 0: 4096 */
     /*
      * The request socket: where next_request is not NULL, the guest's descriptor number
      * request_socket is one: 0 (FastCGI; stdin then does not exist) or 3 (HTTP; preopens follow
@@ -375,6 +377,45 @@ enum status wasi_state_save(const struct wasi *wasi, struct buffer *b,
  */
 enum status wasi_state_restore(struct wasi *wasi, const void *record, size_t size_bytes,
                                bool keep_strings, struct error *err) must_check;
+
+/* ---- volumes (docs/volumes.md) ----------------------------------------------------------- */
+
+/*
+ * A directory of the host for guests of several processes, with a limit of what it holds. One
+ * process has it; each guest's process has a socket to it, its session, as a preopen.
+ *
+ *     volume_open(dir_fd, &volume, &err); volume_set_limits(volume, &limits);
+ *     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+ *     volume_session_open(volume, &session, &err);
+ *     while (volume_session_serve(session, ends[0])) poll(...);
+ *     volume_session_close(session);
+ *
+ * Nothing that comes over the socket is believed. Nobody else may change the directory
+ * meanwhile. Threads: one.
+ */
+struct volume;
+struct volume_session;
+struct volume_limits {
+    uint64_t bytes; /* files in whole pages, holes included; a page a directory or link */
+    uint64_t names; /* 0: one for each VOLUME_BYTES_PER_NAME */
+    uint32_t files; /* that one session may have open */
+};
+#define VOLUME_BYTES_PER_NAME 16384u
+struct volume_use {
+    uint64_t bytes, names;
+};
+/* Takes over dir_fd, in any case. Walks through everything there is. ST_IO, ST_UNSUPPORTED. */
+enum status volume_open(int dir_fd, struct volume **ret_volume, struct error *err) must_check;
+void volume_close(struct volume *volume); /* sessions too; NULL does nothing */
+/* What is there already stays, however low the limits are. files: of new sessions. */
+void volume_set_limits(struct volume *volume, const struct volume_limits *limits);
+struct volume_use volume_use(const struct volume *volume);
+enum status volume_session_open(struct volume *volume, struct volume_session **ret_session,
+                                struct error *err) must_check;
+void volume_session_close(struct volume_session *session);
+/* Answers what waits at the socket, which does not block. false: the session is over, or its
+ * other end says something that is none. */
+bool volume_session_serve(struct volume_session *session, int socket) must_check;
 
 /* ---- snapshots (docs/snapshot.md) -------------------------------------------------------- */
 

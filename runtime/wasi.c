@@ -80,7 +80,9 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     if (status == ST_OK && config->next_request) status = wasi_requests_add(w, config, err);
     if (status != ST_OK) return status;
     *ret_preopens_taken = true;
-    return wasi_mounts_create(w, config, err);
+    status = wasi_mounts_create(w, config, err);
+    w->max_files = config->max_files; /* what is given is given */
+    return status;
 }
 
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,

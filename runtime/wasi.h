@@ -18,6 +18,7 @@
  *   wasi_request.c  the request socket: the next request as an accepted connection
  *   wasi_image.c    the same for descriptors that stand for files in an image
  *   wasi_files.c    and for files in memory (memfs.h)
+ *   wasi_volume.c   and for files of a volume, which another process holds (volume.h)
  *
  * Invariants: every guest address goes through guest_range or guest_array; no host path is
  * built from a guest path but by wasi_beneath.c; nothing is allocated but in wasi_create and
@@ -146,6 +147,7 @@ struct wasi_mount {
     bool in_memory; /* files in memory, the image (if any) beneath them */
     uint32_t memfs; /* number of the mount there, and what it may take */
     uint64_t limit_bytes, limit_inodes;
+    bool volume;        /* host_fd is a session's socket (volume.h) */
     int host_fd;        /* a directory of the host, borrowed by its descriptor; or -1 */
     struct image image; /* bytes is NULL where it is none */
     void *mapping;
@@ -159,6 +161,7 @@ struct wasi_descriptor {
     bool requests;    /* the request socket: host_fd is -1 */
     bool request;     /* a stream that was accepted from it */
     bool preopen;     /* the directory of mount itself */
+    bool volume;      /* a file of a volume: node is its number there, rights are kept there */
     uint8_t standard; /* 1 to 3: the standard stream of that number less 1 */
     uint8_t filetype;
     int host_fd; /* -1: a standard stream the host does not have; a file in an image */
@@ -179,7 +182,8 @@ struct wasi_strings {
 
 struct wasi {
     struct wasi_descriptor *descriptors;
-    uint32_t capacity; /* all beyond are unused */
+    uint32_t capacity;  /* all beyond are unused */
+    uint32_t max_files; /* that the guest may open, beside what it was given; 0: no limit */
     struct wasi_strings args, env;
     struct wasi_mount *mounts; /* one for each preopen */
     uint32_t mount_count;
@@ -364,6 +368,70 @@ enum wasi_errno wasi_files_rename(const struct wasi_descriptor *from, const char
                                   const struct wasi_descriptor *to, const char *to_path);
 enum wasi_errno wasi_files_readdir(const struct wasi_descriptor *d, uint8_t *to, uint32_t size,
                                    uint64_t cookie, uint32_t *ret_n);
+
+/* ---- files of a volume (wasi_volume.c) --------------------------------------------------- */
+
+/* The open descriptor where it is one of a volume, or NULL. The functions below are for those,
+ * before rights are looked at; addresses that are no paths were. */
+struct wasi_descriptor *wasi_volume_at(struct wasi *w, uint32_t fd);
+/* The list is used up. offset NULL: at the file's position. */
+enum wasi_errno wasi_volume_move(const struct wasi_descriptor *d, struct iovec *list, int count,
+                                 bool writes, const uint64_t *offset, uint32_t *ret_n);
+uint64_t wasi_volume_bytes_left(const struct wasi_descriptor *d);
+enum wasi_errno wasi_volume_seek(const struct wasi_descriptor *d, uint64_t offset,
+                                 uint32_t whence, enum wasi_abi abi, uint8_t *ret_offset);
+enum wasi_errno wasi_volume_tell(const struct wasi_descriptor *d, uint8_t *ret_offset);
+enum wasi_errno wasi_volume_close(const struct wasi_descriptor *d);
+enum wasi_errno wasi_volume_sync(const struct wasi_descriptor *d, bool data_only);
+enum wasi_errno wasi_volume_advise(const struct wasi_descriptor *d, uint64_t offset,
+                                   uint64_t length, uint32_t advice);
+enum wasi_errno wasi_volume_allocate(const struct wasi_descriptor *d, uint64_t offset,
+                                     uint64_t length);
+enum wasi_errno wasi_volume_fdstat(const struct wasi_descriptor *d, uint8_t to[24]);
+enum wasi_errno wasi_volume_set_flags(const struct wasi_descriptor *d, uint32_t flags);
+enum wasi_errno wasi_volume_set_rights(struct wasi_descriptor *d, uint64_t base,
+                                       uint64_t inheriting);
+enum wasi_errno wasi_volume_filestat(const struct wasi_descriptor *d, uint8_t *to,
+                                     enum wasi_abi abi);
+enum wasi_errno wasi_volume_set_size(const struct wasi_descriptor *d, uint64_t size_bytes);
+enum wasi_errno wasi_volume_set_times(const struct wasi_descriptor *d, uint64_t atim,
+                                      uint64_t mtim, uint32_t flags);
+enum wasi_errno wasi_volume_readdir(const struct wasi_descriptor *d, uint8_t *to, uint32_t size,
+                                    uint64_t cookie, uint32_t *ret_n);
+enum wasi_errno wasi_volume_open(struct wasi *w, struct guest_memory m, uint32_t fd,
+                                 uint32_t dirflags, uint32_t path, uint32_t length,
+                                 uint32_t oflags, uint64_t base, uint64_t inheriting,
+                                 uint32_t fdflags, uint8_t *ret_fd);
+enum wasi_errno wasi_volume_path_filestat(const struct wasi_descriptor *d,
+                                          struct guest_memory m, uint32_t flags, uint32_t path,
+                                          uint32_t length, uint8_t *to, enum wasi_abi abi);
+enum wasi_errno wasi_volume_path_set_times(const struct wasi_descriptor *d,
+                                           struct guest_memory m, uint32_t flags, uint32_t path,
+                                           uint32_t length, uint64_t atim, uint64_t mtim,
+                                           uint32_t fst_flags);
+enum wasi_errno wasi_volume_readlink(const struct wasi_descriptor *d, struct guest_memory m,
+                                     uint32_t path, uint32_t length, uint8_t *to, uint32_t size,
+                                     uint8_t *ret_n);
+enum wasi_volume_change {
+    WASI_VOLUME_MKDIR,
+    WASI_VOLUME_RMDIR,
+    WASI_VOLUME_UNLINK
+};
+enum wasi_errno wasi_volume_change(const struct wasi_descriptor *d, struct guest_memory m,
+                                   enum wasi_volume_change change, uint32_t path,
+                                   uint32_t length);
+enum wasi_errno wasi_volume_symlink(const struct wasi_descriptor *d, struct guest_memory m,
+                                    uint32_t target, uint32_t target_length, uint32_t path,
+                                    uint32_t length);
+/* One of the two may be no file of a volume. */
+enum wasi_errno wasi_volume_rename(struct wasi *w, struct guest_memory m, uint32_t fd,
+                                   uint32_t path, uint32_t length, uint32_t new_fd,
+                                   uint32_t new_path, uint32_t new_length);
+enum wasi_errno wasi_volume_link(struct wasi *w, struct guest_memory m, uint32_t fd,
+                                 uint32_t flags, uint32_t path, uint32_t length,
+                                 uint32_t new_fd, uint32_t new_path, uint32_t new_length);
+/* All files of the guest are closed, the directory has its rights again. */
+enum wasi_errno wasi_volume_restart(const struct wasi_mount *mount);
 
 /* ---- the request socket (wasi_request.c) ------------------------------------------------- */
 

@@ -90,11 +90,18 @@ enum wasi_errno wasi_fd_readdir(struct wasi *w, struct guest_memory m, uint32_t 
     struct wasi_descriptor *d = wasi_descriptor_at(w, fd);
     if (!d) return WASI_EBADF;
     if (d->filetype != WASI_FILETYPE_DIRECTORY) return WASI_ENOTDIR;
-    enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_READDIR, &d);
+    enum wasi_errno e =
+        d->volume ? WASI_OK : wasi_descriptor_get(w, fd, WASI_RIGHT_FD_READDIR, &d);
     if (e != WASI_OK) return e;
     uint8_t *bytes = guest_range(m, buf, buf_len);
     uint8_t *n = guest_range(m, ret_n, 4);
     if (!bytes || !n) return WASI_EFAULT;
+    if (d->volume) {
+        uint32_t used = 0;
+        e = wasi_volume_readdir(d, bytes, buf_len, cookie, &used);
+        if (e == WASI_OK) store_u32(n, used);
+        return e;
+    }
     if (d->image) {
         uint32_t used = 0;
         e = wasi_image_readdir(d, bytes, buf_len, cookie, &used);

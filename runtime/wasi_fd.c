@@ -93,6 +93,7 @@ enum wasi_errno wasi_fd_fdstat_get(struct wasi *w, struct guest_memory m, uint32
     if (!d) return WASI_EBADF;
     uint8_t *to = guest_range(m, ret_stat, 24);
     if (!to) return WASI_EFAULT;
+    if (d->volume) return wasi_volume_fdstat(d, to);
     uint16_t fdflags = d->filetype == WASI_FILETYPE_DIRECTORY ? 0 : d->flags;
     if (d->filetype != WASI_FILETYPE_DIRECTORY && d->host_fd >= 0) {
         int flags = fcntl(d->host_fd, F_GETFL);
@@ -111,6 +112,7 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
                                          uint32_t flags) {
     (void)m;
     struct wasi_descriptor *d;
+    if ((d = wasi_volume_at(w, fd))) return wasi_volume_set_flags(d, flags);
     enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &d);
     if (e != WASI_OK) return e;
     if (flags & ~(uint32_t)31) return WASI_EINVAL;
@@ -137,11 +139,13 @@ enum wasi_errno wasi_fd_fdstat_set_flags(struct wasi *w, struct guest_memory m, 
 
 enum wasi_errno wasi_fd_filestat_get(struct wasi *w, struct guest_memory m, uint32_t fd,
                                      uint32_t ret_stat, enum wasi_abi abi) {
-    struct wasi_descriptor *d;
-    enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FILESTAT_GET, &d);
+    struct wasi_descriptor *d = wasi_volume_at(w, fd);
+    enum wasi_errno e =
+        d ? WASI_OK : wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FILESTAT_GET, &d);
     if (e != WASI_OK) return e;
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
     if (!to) return WASI_EFAULT;
+    if (d->volume) return wasi_volume_filestat(d, to, abi);
     if (d->image) return wasi_image_filestat(d, to, abi);
     if (d->files) return wasi_files_filestat(d, to, abi);
     struct stat st = {0};
@@ -162,6 +166,7 @@ enum wasi_errno wasi_fd_filestat_set_size(struct wasi *w, struct guest_memory m,
                                           uint64_t size) {
     (void)m;
     struct wasi_descriptor *d;
+    if ((d = wasi_volume_at(w, fd))) return wasi_volume_set_size(d, size);
     enum wasi_errno e = file_get(w, fd, WASI_RIGHT_FD_FILESTAT_SET_SIZE, &d);
     if (e != WASI_OK) return e;
     if (size > INT64_MAX) return WASI_EINVAL;
@@ -174,6 +179,7 @@ enum wasi_errno wasi_fd_filestat_set_times(struct wasi *w, struct guest_memory m
                                            uint64_t atim, uint64_t mtim, uint32_t flags) {
     (void)m;
     struct wasi_descriptor *d;
+    if ((d = wasi_volume_at(w, fd))) return wasi_volume_set_times(d, atim, mtim, flags);
     enum wasi_errno e = wasi_descriptor_get(w, fd, WASI_RIGHT_FD_FILESTAT_SET_TIMES, &d);
     if (e != WASI_OK) return e;
     struct timespec times[2];
@@ -190,6 +196,7 @@ enum wasi_errno wasi_fd_filestat_set_times(struct wasi *w, struct guest_memory m
 static enum wasi_errno sync_with(struct wasi *w, uint32_t fd, uint64_t right,
                                  int (*call)(int)) {
     struct wasi_descriptor *d;
+    if ((d = wasi_volume_at(w, fd))) return wasi_volume_sync(d, call == fdatasync);
     enum wasi_errno e = wasi_descriptor_get(w, fd, right, &d);
     if (e != WASI_OK) return e;
     if (d->image || d->files) return WASI_OK; /* it is as it is, and goes to no disk */
@@ -211,6 +218,7 @@ enum wasi_errno wasi_fd_allocate(struct wasi *w, struct guest_memory m, uint32_t
     (void)m;
     struct wasi_descriptor *d;
     uint64_t end;
+    if ((d = wasi_volume_at(w, fd))) return wasi_volume_allocate(d, offset, length);
     enum wasi_errno e = file_get(w, fd, WASI_RIGHT_FD_ALLOCATE, &d);
     if (e != WASI_OK) return e;
     if (length == 0) return WASI_EINVAL;
@@ -229,6 +237,7 @@ enum wasi_errno wasi_fd_advise(struct wasi *w, struct guest_memory m, uint32_t f
                                       POSIX_FADV_RANDOM,   POSIX_FADV_WILLNEED,
                                       POSIX_FADV_DONTNEED, POSIX_FADV_NOREUSE};
     struct wasi_descriptor *d;
+    if ((d = wasi_volume_at(w, fd))) return wasi_volume_advise(d, offset, length, advice);
     enum wasi_errno e = file_get(w, fd, WASI_RIGHT_FD_ADVISE, &d);
     if (e != WASI_OK) return e;
     if (advice >= countof(host_advice)) return WASI_EINVAL;

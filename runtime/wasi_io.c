@@ -65,6 +65,20 @@ static enum wasi_errno finish(ssize_t moved, uint8_t *ret_n) {
     return WASI_OK;
 }
 
+/* On a file of a volume: nothing is looked at here but addresses. */
+static enum wasi_errno move_there(struct wasi *w, struct guest_memory m,
+                                  const struct wasi_descriptor *d, bool writes, uint32_t iovs,
+                                  uint32_t iovs_len, const uint64_t *offset, uint32_t ret_n) {
+    int count = 0;
+    uint32_t moved = 0;
+    uint8_t *n = guest_range(m, ret_n, 4);
+    if (!n) return WASI_EFAULT;
+    enum wasi_errno e = iovecs_load(w, m, iovs, iovs_len, &count);
+    if (e == WASI_OK) e = wasi_volume_move(d, w->scratch.iovecs, count, writes, offset, &moved);
+    if (e == WASI_OK) store_u32(n, moved);
+    return e;
+}
+
 /* ---- reads and writes -------------------------------------------------------------------- */
 
 /* Of an image or of files in memory. */
@@ -90,6 +104,8 @@ enum wasi_errno wasi_fd_read(struct wasi *w, struct guest_memory m, uint32_t fd,
                              uint32_t iovs_len, uint32_t ret_n) {
     struct wasi_descriptor *d;
     int count = 0;
+    if ((d = wasi_volume_at(w, fd)))
+        return move_there(w, m, d, false, iovs, iovs_len, NULL, ret_n);
     enum wasi_errno e = stream_get(w, fd, WASI_RIGHT_FD_READ, &d);
     if (e != WASI_OK) return e;
     uint8_t *n = guest_range(m, ret_n, 4);
@@ -108,6 +124,8 @@ enum wasi_errno wasi_fd_write(struct wasi *w, struct guest_memory m, uint32_t fd
                               uint32_t iovs_len, uint32_t ret_n) {
     struct wasi_descriptor *d;
     int count = 0;
+    if ((d = wasi_volume_at(w, fd)))
+        return move_there(w, m, d, true, iovs, iovs_len, NULL, ret_n);
     enum wasi_errno e = stream_get(w, fd, WASI_RIGHT_FD_WRITE, &d);
     if (e != WASI_OK) return e;
     uint8_t *n = guest_range(m, ret_n, 4);
@@ -135,6 +153,9 @@ static enum wasi_errno positioned(struct wasi *w, struct guest_memory m, uint32_
                                   ssize_t (*call)(int, const struct iovec *, int, off_t)) {
     struct wasi_descriptor *d;
     int count = 0;
+    if ((d = wasi_volume_at(w, fd)))
+        return move_there(w, m, d, right == WASI_RIGHT_FD_WRITE, iovs, iovs_len, &offset,
+                          ret_n);
     enum wasi_errno e = stream_get(w, fd, right, &d);
     if (e == WASI_OK) e = seekable_get(w, fd, WASI_RIGHT_FD_SEEK, &d);
     if (e != WASI_OK) return e;
@@ -203,6 +224,9 @@ enum wasi_errno wasi_fd_seek(struct wasi *w, struct guest_memory m, uint32_t fd,
                              uint64_t offset, uint32_t whence, uint32_t ret_offset,
                              enum wasi_abi abi) {
     struct wasi_descriptor *d;
+    uint8_t *to = guest_range(m, ret_offset, 8);
+    if ((d = wasi_volume_at(w, fd)))
+        return to ? wasi_volume_seek(d, offset, whence, abi, to) : WASI_EFAULT;
     int host_whence = 0;
     bool known = whence_of(whence, abi, &host_whence);
     bool tells = known && host_whence == SEEK_CUR && offset == 0;
@@ -211,7 +235,6 @@ enum wasi_errno wasi_fd_seek(struct wasi *w, struct guest_memory m, uint32_t fd,
     if (tells && !(d->rights_base & (WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_SEEK)))
         return WASI_ENOTCAPABLE;
     if (!known) return WASI_EINVAL;
-    uint8_t *to = guest_range(m, ret_offset, 8);
     if (!to) return WASI_EFAULT;
     return seek(d, (int64_t)offset, host_whence, to);
 }
@@ -219,11 +242,12 @@ enum wasi_errno wasi_fd_seek(struct wasi *w, struct guest_memory m, uint32_t fd,
 enum wasi_errno wasi_fd_tell(struct wasi *w, struct guest_memory m, uint32_t fd,
                              uint32_t ret_offset) {
     struct wasi_descriptor *d;
+    uint8_t *to = guest_range(m, ret_offset, 8);
+    if ((d = wasi_volume_at(w, fd))) return to ? wasi_volume_tell(d, to) : WASI_EFAULT;
     enum wasi_errno e = seekable_get(w, fd, 0, &d);
     if (e != WASI_OK) return e;
     /* The right to seek includes it. */
     if (!(d->rights_base & (WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_SEEK))) return WASI_ENOTCAPABLE;
-    uint8_t *to = guest_range(m, ret_offset, 8);
     if (!to) return WASI_EFAULT;
     return seek(d, 0, SEEK_CUR, to);
 }

@@ -5,6 +5,7 @@
  * where it had not (wasi_state.c).
  */
 #include "runtime/memfs.h"
+#include "runtime/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -74,10 +75,11 @@ static enum status open_mount(struct wasi *w, struct wasi_mount *mount,
     memcpy(mount->guest_path, preopen->guest_path, length + 1);
     mount->guest_path_length = (uint32_t)length;
     mount->read_only = preopen->read_only || (preopen->image && !preopen->memory);
+    mount->volume = preopen->volume;
     enum status status = ST_OK;
     if (preopen->image)
         status = open_image(mount, err);
-    else if (!preopen->memory)
+    else if (!preopen->memory && !preopen->volume)
         status = open_directory(mount, err);
     return status == ST_OK && preopen->memory ? open_memory(w, mount, preopen, err) : status;
 }
@@ -94,7 +96,11 @@ struct wasi_descriptor wasi_mount_descriptor(const struct wasi *w,
         .rights_base = wasi_rights_of_type(WASI_FILETYPE_DIRECTORY, -1),
         .rights_inheriting = WASI_RIGHTS_ALL,
     };
-    if (mount->in_memory) {
+    if (mount->volume) {
+        d.volume = true;
+        d.host_fd = -1;
+        d.node = VOLUME_ROOT;
+    } else if (mount->in_memory) {
         struct memfs_node root = memfs_root(w->files, mount->memfs);
         d.files = w->files;
         d.node = root.inode;

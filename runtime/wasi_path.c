@@ -113,6 +113,12 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
                                uint32_t fdflags, uint32_t ret_fd) {
     struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
+    if (wasi_volume_at(w, fd)) {
+        uint8_t *number = guest_range(m, ret_fd, 4);
+        if (!number) return WASI_EFAULT;
+        return wasi_volume_open(w, m, fd, dirflags, path, path_len, oflags, base, inheriting,
+                                fdflags, number);
+    }
     uint64_t needed = WASI_RIGHT_PATH_OPEN;
     if (oflags & WASI_OFLAG_CREAT) needed |= WASI_RIGHT_PATH_CREATE_FILE;
     if (oflags & WASI_OFLAG_TRUNC) needed |= WASI_RIGHT_PATH_FILESTAT_SET_SIZE;
@@ -185,6 +191,11 @@ enum wasi_errno wasi_path_filestat_get(struct wasi *w, struct guest_memory m, ui
     struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     auto_fd int host_fd = -1;
+    if ((d = wasi_volume_at(w, fd))) {
+        uint8_t *there = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
+        if (!there) return WASI_EFAULT;
+        return wasi_volume_path_filestat(d, m, flags, path, path_len, there, abi);
+    }
     enum wasi_errno e = load(w, m, fd, WASI_RIGHT_PATH_FILESTAT_GET, path, path_len, &d, name);
     if (e != WASI_OK) return e;
     uint8_t *to = guest_range(m, ret_stat, WASI_FILESTAT_SIZE(abi));
@@ -207,6 +218,8 @@ enum wasi_errno wasi_path_filestat_set_times(struct wasi *w, struct guest_memory
     char name[WASI_PATH_SIZE];
     struct timespec times[2];
     auto_fd int host_fd = -1;
+    if ((d = wasi_volume_at(w, fd)))
+        return wasi_volume_path_set_times(d, m, flags, path, path_len, atim, mtim, fst_flags);
     enum wasi_errno e =
         load(w, m, fd, WASI_RIGHT_PATH_FILESTAT_SET_TIMES, path, path_len, &d, name);
     if (e != WASI_OK) return e;
@@ -236,6 +249,8 @@ enum wasi_errno wasi_path_create_directory(struct wasi *w, struct guest_memory m
     struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     struct wasi_place place;
+    if ((d = wasi_volume_at(w, fd)))
+        return wasi_volume_change(d, m, WASI_VOLUME_MKDIR, path, path_len);
     enum wasi_errno e =
         load(w, m, fd, WASI_RIGHT_PATH_CREATE_DIRECTORY, path, path_len, &d, name);
     if (e == WASI_OK && d->files) return wasi_files_mkdir(d, name);
@@ -248,6 +263,8 @@ enum wasi_errno wasi_path_remove_directory(struct wasi *w, struct guest_memory m
     struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     struct wasi_place place;
+    if ((d = wasi_volume_at(w, fd)))
+        return wasi_volume_change(d, m, WASI_VOLUME_RMDIR, path, path_len);
     enum wasi_errno e =
         load(w, m, fd, WASI_RIGHT_PATH_REMOVE_DIRECTORY, path, path_len, &d, name);
     if (e == WASI_OK && d->files) return wasi_files_rmdir(d, name);
@@ -262,6 +279,8 @@ enum wasi_errno wasi_path_unlink_file(struct wasi *w, struct guest_memory m, uin
     struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE];
     struct wasi_place place;
+    if ((d = wasi_volume_at(w, fd)))
+        return wasi_volume_change(d, m, WASI_VOLUME_UNLINK, path, path_len);
     enum wasi_errno e = load(w, m, fd, WASI_RIGHT_PATH_UNLINK_FILE, path, path_len, &d, name);
     if (e == WASI_OK && d->files) return wasi_files_unlink(d, name);
     if (e == WASI_OK) e = place_of(d, name, false, &place);
@@ -276,6 +295,8 @@ enum wasi_errno wasi_path_symlink(struct wasi *w, struct guest_memory m, uint32_
     struct wasi_descriptor *d;
     char target[WASI_PATH_SIZE], name[WASI_PATH_SIZE];
     struct wasi_place place;
+    if ((d = wasi_volume_at(w, fd)))
+        return wasi_volume_symlink(d, m, old_path, old_len, new_path, new_len);
     enum wasi_errno e = wasi_path_load(m, old_path, old_len, target);
     if (e != WASI_OK) return e;
     /* The guest could not follow it, but a program on the host might. */
@@ -308,6 +329,11 @@ enum wasi_errno wasi_path_readlink(struct wasi *w, struct guest_memory m, uint32
     struct wasi_descriptor *d;
     char name[WASI_PATH_SIZE], target[WASI_PATH_SIZE];
     struct wasi_place place;
+    if ((d = wasi_volume_at(w, fd))) {
+        uint8_t *there = guest_range(m, buf, buf_len), *count = guest_range(m, ret_n, 4);
+        if (!there || !count) return WASI_EFAULT;
+        return wasi_volume_readlink(d, m, path, path_len, there, buf_len, count);
+    }
     enum wasi_errno e = load(w, m, fd, WASI_RIGHT_PATH_READLINK, path, path_len, &d, name);
     if (e != WASI_OK) return e;
     uint8_t *to = guest_range(m, buf, buf_len);
@@ -348,6 +374,9 @@ enum wasi_errno wasi_path_link(struct wasi *w, struct guest_memory m, uint32_t o
     struct wasi_descriptor *old, *new;
     char from_name[WASI_PATH_SIZE], to_name[WASI_PATH_SIZE];
     struct wasi_place from, to;
+    if (wasi_volume_at(w, old_fd) || wasi_volume_at(w, new_fd))
+        return wasi_volume_link(w, m, old_fd, old_flags, old_path, old_len, new_fd, new_path,
+                                new_len);
     enum wasi_errno e =
         load(w, m, old_fd, WASI_RIGHT_PATH_LINK_SOURCE, old_path, old_len, &old, from_name);
     if (e != WASI_OK) return e;
@@ -381,6 +410,8 @@ enum wasi_errno wasi_path_rename(struct wasi *w, struct guest_memory m, uint32_t
     struct wasi_descriptor *old, *new;
     char from_name[WASI_PATH_SIZE], to_name[WASI_PATH_SIZE];
     struct wasi_place from, to;
+    if (wasi_volume_at(w, old_fd) || wasi_volume_at(w, new_fd))
+        return wasi_volume_rename(w, m, old_fd, old_path, old_len, new_fd, new_path, new_len);
     enum wasi_errno e =
         load(w, m, old_fd, WASI_RIGHT_PATH_RENAME_SOURCE, old_path, old_len, &old, from_name);
     if (e != WASI_OK) return e;

@@ -112,14 +112,19 @@ static enum wasi_errno stream_of(struct wasi *w, const struct subscription *s,
                                  struct wasi_descriptor **ret) {
     uint64_t right = s->type == WASI_EVENT_FD_READ ? WASI_RIGHT_FD_READ : WASI_RIGHT_FD_WRITE;
     struct wasi_descriptor *d = wasi_descriptor_at(w, s->fd);
-    if (!d || (d->host_fd < 0 && !d->image && !d->files && !d->requests)) return WASI_EBADF;
+    if (!d || (d->host_fd < 0 && !d->image && !d->files && !d->requests && !d->volume))
+        return WASI_EBADF;
     if (d->filetype == WASI_FILETYPE_DIRECTORY) return WASI_EBADF;
+    if (d->volume) { /* rights are looked at where the file is */
+        *ret = d;
+        return WASI_OK;
+    }
     return wasi_descriptor_get(w, s->fd, right | WASI_RIGHT_POLL_FD_READWRITE, ret);
 }
 
 /* What to poll for a descriptor: -1 for nothing; *ret_ready: it is ready at once. */
 static int poll_fd_of(const struct wasi *w, const struct wasi_descriptor *d, bool *ret_ready) {
-    *ret_ready = d->image || d->files;
+    *ret_ready = d->image || d->files || d->volume;
     if (!d->requests) return d->host_fd;
     /* Accepting is what tells the other side that a request has ended. */
     if (w->request_ready_fd < 0 || w->request_given) *ret_ready = !wasi_requests_open(w);
@@ -129,6 +134,7 @@ static int poll_fd_of(const struct wasi *w, const struct wasi_descriptor *d, boo
 /* ---- events ------------------------------------------------------------------------------ */
 
 static uint64_t bytes_to_read(const struct wasi_descriptor *d) {
+    if (d->volume) return wasi_volume_bytes_left(d);
     if (d->image || d->files) {
         uint64_t size = 0;
         if (d->files)

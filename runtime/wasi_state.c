@@ -8,6 +8,7 @@
  * descriptors that the program could have had.
  */
 #include "runtime/memfs.h"
+#include "runtime/volume.h"
 
 #include <unistd.h>
 
@@ -19,11 +20,13 @@ enum state_kind {
     STATE_DIRECTORY, /* a preopened directory of the host */
     STATE_IMAGE,
     STATE_MEMORY,
+    STATE_VOLUME, /* the directory of a volume */
 };
 enum {
     MOUNT_READ_ONLY = 1,
     MOUNT_IMAGE = 2,
     MOUNT_MEMORY = 4,
+    MOUNT_VOLUME = 8,
 };
 
 struct wasi_region wasi_files_region(const struct wasi *w) {
@@ -42,7 +45,7 @@ enum status wasi_files_resize(struct wasi *w, uint64_t used_bytes, struct error 
 
 static uint32_t mount_flags(const struct wasi_mount *mount) {
     return (mount->read_only ? MOUNT_READ_ONLY : 0u) | (mount->image.bytes ? MOUNT_IMAGE : 0u) |
-           (mount->in_memory ? MOUNT_MEMORY : 0u);
+           (mount->in_memory ? MOUNT_MEMORY : 0u) | (mount->volume ? MOUNT_VOLUME : 0u);
 }
 
 static void put_mounts(struct buffer *b, const struct wasi *w) {
@@ -67,7 +70,8 @@ static enum state_kind kind_of(const struct wasi_descriptor *d) {
     if (d->standard) return STATE_STANDARD;
     if (d->image) return STATE_IMAGE;
     if (d->files) return STATE_MEMORY;
-    return d->preopen ? STATE_DIRECTORY : (enum state_kind)0;
+    if (!d->preopen) return (enum state_kind)0;
+    return d->volume ? STATE_VOLUME : STATE_DIRECTORY;
 }
 
 static enum status put_descriptor(struct buffer *b, const struct wasi *w, uint32_t number,
@@ -77,6 +81,7 @@ static enum status put_descriptor(struct buffer *b, const struct wasi *w, uint32
     if (!kind)
         return error_set(err, ST_UNSUPPORTED, "descriptor %u is %s", number,
                          d->request || !d->mount ? "an open connection"
+                         : d->volume             ? "an open file of a persistent volume"
                                                  : "an open file of a host directory");
     buffer_put_u32(b, number);
     buffer_put_u8(b, (uint8_t)kind);
@@ -214,7 +219,7 @@ static enum status bind(const struct wasi *w, const struct restored *to, uint8_t
         d->requests = true;
         return ST_OK;
     case STATE_DIRECTORY:
-        if (!mount || mount->host_fd < 0 || !d->preopen ||
+        if (!mount || mount->host_fd < 0 || mount->volume || !d->preopen ||
             d->filetype != WASI_FILETYPE_DIRECTORY)
             return damaged(err, "a preopened directory that is none");
         break;
@@ -225,10 +230,16 @@ static enum status bind(const struct wasi *w, const struct restored *to, uint8_t
     case STATE_MEMORY:
         if ((status = bind_memory(w, to, mount, d, err)) != ST_OK) return status;
         break;
+    case STATE_VOLUME:
+        if (!mount || !mount->volume || !d->preopen || d->node != VOLUME_ROOT ||
+            d->filetype != WASI_FILETYPE_DIRECTORY)
+            return damaged(err, "a volume that is none");
+        d->volume = true;
+        break;
     default: return damaged(err, "a descriptor of an unknown kind");
     }
     d->mount = mount;
-    d->host_fd = mount->host_fd;
+    d->host_fd = mount->volume ? -1 : mount->host_fd;
     d->read_only = mount->read_only;
     return ST_OK;
 }
@@ -308,11 +319,27 @@ static enum status take_all(struct reader *r, const struct wasi *w, struct resto
     return status == ST_OK ? take_descriptors(r, w, to, err) : status;
 }
 
+/* Sessions of volumes as they were at first, with the rights that the guest had kept. */
+static enum status restart_volumes(const struct wasi *w, struct restored *to,
+                                   struct error *err) {
+    for (uint32_t i = 0; i < w->mount_count; i++)
+        if (w->mounts[i].volume && wasi_volume_restart(&w->mounts[i]) != WASI_OK)
+            return error_set(err, ST_IO, "volume %s: it is gone", w->mounts[i].guest_path);
+    for (uint32_t fd = 0; fd < to->capacity; fd++) {
+        struct wasi_descriptor *d = &to->descriptors[fd];
+        if (d->used && d->volume &&
+            wasi_volume_set_rights(d, d->rights_base, d->rights_inheriting) != WASI_OK)
+            return damaged(err, "rights of a volume");
+    }
+    return ST_OK;
+}
+
 enum status wasi_state_restore(struct wasi *w, const void *record, size_t size_bytes,
                                bool keep_strings, struct error *err) {
     struct reader r = reader_over(record, size_bytes);
     struct restored now = {0};
     enum status status = take_all(&r, w, &now, err);
+    if (status == ST_OK) status = restart_volumes(w, &now, err);
     if (status == ST_OK) {
         for (uint32_t fd = 0; fd < w->capacity; fd++)
             if (w->descriptors[fd].used && w->descriptors[fd].owned)

@@ -26,7 +26,18 @@ enum wasi_errno wasi_descriptor_get(struct wasi *w, uint32_t fd, uint64_t rights
     return WASI_OK;
 }
 
+/* Whether the guest has as many files open as it may. What it was given does not count. */
+static bool has_all_files(const struct wasi *w) {
+    uint32_t count = 0;
+    for (uint32_t fd = 0; fd < w->capacity; fd++) {
+        const struct wasi_descriptor *d = &w->descriptors[fd];
+        count += d->used && !d->preopen && !d->standard && !d->requests && !d->request;
+    }
+    return count >= w->max_files;
+}
+
 enum wasi_errno wasi_descriptor_reserve(struct wasi *w, uint32_t *ret_fd) {
+    if (w->max_files && has_all_files(w)) return WASI_EMFILE;
     for (uint32_t fd = 0; fd < w->capacity; fd++) {
         if (w->descriptors[fd].used) continue;
         *ret_fd = fd;
@@ -111,6 +122,7 @@ enum wasi_errno wasi_fd_fdstat_set_rights(struct wasi *w, struct guest_memory m,
     (void)m;
     struct wasi_descriptor *d = wasi_descriptor_at(w, fd);
     if (!d) return WASI_EBADF;
+    if (d->volume) return wasi_volume_set_rights(d, base, inheriting);
     if ((base & ~d->rights_base) || (inheriting & ~d->rights_inheriting))
         return WASI_ENOTCAPABLE;
     d->rights_base = base;
@@ -127,6 +139,7 @@ enum wasi_errno wasi_fd_close(struct wasi *w, struct guest_memory m, uint32_t fd
     struct wasi_descriptor closed = *d;
     *d = (struct wasi_descriptor){.used = false};
     if (closed.files) wasi_files_close(&closed);
+    if (closed.volume) return wasi_volume_close(&closed);
     /* close(2): the descriptor is gone whatever is returned, so a guest must not try again. */
     if (closed.owned && close(closed.host_fd) != 0) {
         enum wasi_errno e = wasi_errno_last();

@@ -127,6 +127,7 @@ struct app_volume {
     const char *path; /* in the guest, as of a mount */
     enum app_volume_kind kind;
     uint64_t size_bytes;
+    uint32_t files; /* the most files and directories; 0: as the size allows */
 };
 
 /* Requests for the app: the longest prefix of the most particular host wins. */

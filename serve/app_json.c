@@ -116,6 +116,7 @@ static void put_files(struct buffer *b, const struct app *app) {
         put_text(b, "path", app->volumes[i].path);
         put_text(b, "kind", kinds[app->volumes[i].kind]);
         put_number(b, "size", app->volumes[i].size_bytes);
+        put_number(b, "files", app->volumes[i].files);
         buffer_printf(b, "}");
     }
     buffer_printf(b, "]");

@@ -93,7 +93,7 @@ static enum status directories(struct reading *r, const struct tree_node *root) 
         const struct tree_node *at = element(place(root, "volumes", NULL), i);
         bool is_private = volume->kind == APP_PRIVATE;
         if (is_private) volume->name = "";
-        if (!is_private && !volume->name[0]) volume->name = volume->path;
+        if (!is_private && !volume->name[0]) volume->name = volume->path + 1;
         if (strcmp(volume->path, "/") == 0)
             return app_refuse(r, at, "volumes[%u]: a volume cannot be all of /", i);
         for (uint32_t j = 0; j < app->mount_count; j++)
@@ -203,7 +203,6 @@ static enum status not_yet(struct reading *r, const struct tree_node *root) {
     static const struct {
         const char *section, *key, *text;
     } keys[] = {
-        {"limits", "files", "has no effect yet"},
         {"instaboot", "secrets_at_resume", "has no effect yet: a snapshot is made anew"},
         {"hibernate", "survives",
          "has no effect yet: an idle instance ends, its state is gone"},
@@ -216,11 +215,6 @@ static enum status not_yet(struct reading *r, const struct tree_node *root) {
         snprintf(name, sizeof name, "%s.%s", keys[i].section, keys[i].key);
         if (key) status = app_add_note(r, key->line, name, keys[i].text);
     }
-    for (uint32_t i = 0; i < r->app->volume_count && status == ST_OK; i++)
-        if (r->app->volumes[i].kind == APP_PERSISTENT)
-            status = app_add_note(r, element(place(root, "volumes", NULL), i)->line, "volumes",
-                                  "persistent volumes are not served yet: the server refuses "
-                                  "the app");
     return status;
 }
 

@@ -144,6 +144,15 @@ static void reload(struct broker *b) {
     if (link_send(b->control_fd, LINK_FAILED, NULL, 0, &err) != ST_OK) _exit(0);
 }
 
+/* Without reading the apps: they may be half-written just now. */
+static void mend(struct broker *b) {
+    struct error err = {0};
+    for (uint32_t i = 0; i < b->kit_count && b->options->mend_kit; i++)
+        if (b->options->mend_kit(b->options->context, &b->kits[i], &err) != ST_OK)
+            fprintf(stderr, "hutch: serve: %s: %s\n", b->kits[i].app->name, err.message);
+    send_all(b);
+}
+
 static void take(struct broker *b, struct link_message *message) {
     if (message->type == LINK_PEER && message->fd_count) {
         if (b->front_fd >= 0) close(b->front_fd);
@@ -151,24 +160,37 @@ static void take(struct broker *b, struct link_message *message) {
         send_all(b);
     }
     if (message->type == LINK_RELOAD) reload(b);
+    if (message->type == LINK_MEND) mend(b);
     link_close_fds(message);
+}
+
+/* A message of the supervisor's or the front's. false: the supervisor is gone. */
+static bool serve_links(struct broker *b) {
+    struct error ignored = {0};
+    struct link_message message;
+    struct pollfd polled[2] = {{.fd = b->control_fd, .events = POLLIN},
+                               {.fd = b->front_fd, .events = POLLIN}};
+    int ready = poll(polled, 2, b->options->keep_counts ? KEEP_COUNTS_MS : -1);
+    if (ready < 0) return errno == EINTR;
+    if (ready == 0) keep_counts(b);
+    if (polled[1].revents) {
+        if (link_receive(b->front_fd, &message, &ignored) == ST_OK) {
+            take(b, &message);
+        } else {
+            close(b->front_fd); /* the supervisor brings the next one's */
+            b->front_fd = -1;
+        }
+    }
+    if (!polled[0].revents) return true;
+    if (link_receive(b->control_fd, &message, &ignored) != ST_OK) return false;
+    take(b, &message);
+    return true;
 }
 
 enum status broker_run(const struct serve_options *options, int control_fd, struct error *err) {
     struct broker b = {.options = options, .control_fd = control_fd, .front_fd = -1};
     enum status status = read_all(&b, err);
-    while (status == ST_OK) {
-        struct link_message message;
-        struct error ignored = {0};
-        struct pollfd p = {.fd = control_fd, .events = POLLIN};
-        int ready = poll(&p, 1, options->keep_counts ? KEEP_COUNTS_MS : -1);
-        if (ready <= 0) {
-            keep_counts(&b);
-            continue;
-        }
-        if (link_receive(control_fd, &message, &ignored) != ST_OK) break;
-        take(&b, &message);
-    }
+    while (status == ST_OK && serve_links(&b)) continue;
     keep_counts(&b);
     return status;
 }

@@ -141,6 +141,13 @@ static void close_broker(struct front *front) {
     front->kit_count = 0;
 }
 
+/* A broker that is being started again makes new kits anyway. */
+static void ask_to_mend(void *context) {
+    struct front *front = context;
+    struct error ignored = {0};
+    if (front->broker_fd >= 0) (void)!link_send(front->broker_fd, LINK_MEND, NULL, 0, &ignored);
+}
+
 static void on_broker(evutil_socket_t fd, short events, void *context) {
     (void)events;
     struct front *front = context;
@@ -225,6 +232,7 @@ static enum status open_all(struct front *front, const struct listen_sockets *so
                                 .max_tenants = o->max_tenants,
                                 .log = front_log_line,
                                 .event = front_log_event,
+                                .lost_volume = ask_to_mend,
                                 .context = front};
     status = pool_create(front->base, &pool, &front->pool, err);
     return status == ST_OK ? listen_on(front, sockets, err) : status;

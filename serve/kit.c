@@ -5,7 +5,8 @@
  *     u32 parts: 1 snapshot, 2 counters; str JSON; u32 argc, str...; u32 envc, str...;
  *     u32 dirs, { str guest path, u32 flags, u64 size, u64 inodes }...
  *
- * flags: 1 read-only, 2 image, 4 in memory, 8 there is a descriptor
+ * flags: 1 read-only, 2 image, 4 in memory, 8 there is a descriptor, 16 a volume's control
+ * connection
  *
  * Environment variables may hold secrets: they are nowhere but in that memory.
  */
@@ -52,7 +53,7 @@ static enum status encode(const struct serve_kit *kit, struct buffer *b, struct 
         const struct tenant_dir *d = &kit->dirs[i];
         buffer_put_str(b, d->guest, strlen(d->guest));
         buffer_put_u32(b, (d->read_only ? 1u : 0) | (d->image ? 2u : 0) | (d->memory ? 4u : 0) |
-                              (d->fd >= 0 ? 8u : 0));
+                              (d->fd >= 0 ? 8u : 0) | (d->volume ? 16u : 0));
         buffer_put_u64(b, d->size_bytes);
         buffer_put_u64(b, d->inodes);
     }
@@ -129,6 +130,7 @@ static enum status decode(struct reader *r, struct link_message *m, struct serve
         d->read_only = flags & 1;
         d->image = flags & 2;
         d->memory = flags & 4;
+        d->volume = flags & 16;
         d->size_bytes = reader_u64(r);
         d->inodes = reader_u64(r);
         d->fd = -1;

@@ -7,6 +7,7 @@
  *   supervisor -> front           LINK_REOPEN (logs), LINK_DRAIN
  *   front -> supervisor           LINK_READY (the first apps are served), LINK_RELOADED
  *   broker -> supervisor          LINK_FAILED (the apps cannot be read; said why)
+ *   front -> broker               LINK_MEND: the holder of a volume has ended, kits are needed
  *   broker -> front               LINK_KIT for each app, then LINK_KITS_END
  */
 #ifndef HUTCH_SERVE_LINK_H
@@ -23,7 +24,8 @@ enum link_type {
     LINK_RELOADED,
     LINK_FAILED,
     LINK_KIT,
-    LINK_KITS_END
+    LINK_KITS_END,
+    LINK_MEND
 };
 #define LINK_MAX_FDS 128u
 struct link_message {

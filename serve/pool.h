@@ -54,6 +54,8 @@ struct pool_options {
     void (*log)(void *context, const struct pool_log_line *line); /* or NULL */
     /* Something an operator should hear: the zygote died, a layer of the sandbox is missing. */
     void (*event)(void *context, const char *text); /* or NULL */
+    /* The holder of a persistent volume has ended: its apps need new kits. Or NULL. */
+    void (*lost_volume)(void *context);
     void *context;
 };
 /* Starts the zygote and the spares, which come up while the loop runs. */
@@ -83,6 +85,7 @@ struct pool_limits {
     uint64_t start_ns;     /* from ASSIGN to the first accept */
     uint64_t queue_ns;     /* waiting for a tenant */
     uint64_t log_bytes;    /* written to the log during one request; more is dropped */
+    uint32_t files;        /* open in the guest; 0: 4096 */
 };
 
 struct pool_app_config {

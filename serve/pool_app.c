@@ -11,6 +11,7 @@
 #define DEFAULT_INSTANCES 16u
 #define DEFAULT_QUEUE 1024u
 #define DEFAULT_IDLE_NS UINT64_C(10000000000)
+#define ASK_AGAIN_NS UINT64_C(1000000000)
 #define RETRY_FIRST_NS UINT64_C(100000000)
 
 void *pool_app_context(const struct pool_app *app) { return app->config.context; }
@@ -109,6 +110,39 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
     pool_set_timer(&app->timer, app->config.idle_ns / 2 + 1000000);
 }
 
+/* ---- volumes ----------------------------------------------------------------------------- */
+
+void app_lost_volume(struct pool_app *app) {
+    const struct pool_options *options = &app->pool->options;
+    uint64_t now = pool_now_ns();
+    if (app->removed || (app->lost_ns && now - app->lost_ns < ASK_AGAIN_NS)) return;
+    if (!app->lost_ns)
+        pool_event(app->pool, "app %s: the process of a volume has ended", app->name);
+    app->lost_ns = now;
+    if (options->lost_volume) options->lost_volume(options->context);
+}
+
+static void on_volume(evutil_socket_t fd, short events, void *context) {
+    (void)fd, (void)events;
+    app_lost_volume(context);
+}
+
+/* Told when the other end is closed, not when there is something to read: that is the broker's,
+ * who has the same connection. */
+static enum status watch_volumes(struct pool_app *app, struct error *err) {
+    if (!app->volumes) return ST_OK;
+    app->volume_events = calloc(app->fd_count, sizeof *app->volume_events);
+    if (!app->volume_events) return error_set(err, ST_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < app->fd_count; i++) {
+        if (!(app->volumes >> i & 1)) continue;
+        event_assign(&app->volume_events[i], app->pool->base, app->fds[i], EV_CLOSED, on_volume,
+                     app);
+        if (event_add(&app->volume_events[i], NULL) != 0)
+            return error_set(err, ST_NO_MEMORY, "cannot watch a volume");
+    }
+    return ST_OK;
+}
+
 /* ---- adding and removing ----------------------------------------------------------------- */
 
 static enum status copy_fd(int fd, int *ret_fd, struct error *err) {
@@ -148,6 +182,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
         dirs[i] = c->dirs[i];
         if (c->dirs[i].fd < 0) continue;
         if ((status = copy_fd(c->dirs[i].fd, &app->fds[at], err)) != ST_OK) return status;
+        if (c->dirs[i].volume) app->volumes |= UINT64_C(1) << at;
         dirs[i].fd = (int)at++;
     }
     app->fd_count = at;
@@ -158,6 +193,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
         .reuse = reuses[c->reuse],
         .max_memory_bytes = c->limits.memory_bytes,
         .max_stack_bytes = c->limits.stack_bytes,
+        .max_files = c->limits.files,
         .name = app->name,
         .argc = c->argc,
         .argv = c->argv,
@@ -180,7 +216,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
     app->fds[TENANT_ASSIGNED_CONFIG] = config_fd;
     if (fcntl(config_fd, F_SETFD, FD_CLOEXEC) != 0)
         return error_set_errno(err, ST_IO, "cannot keep a descriptor");
-    return ST_OK;
+    return watch_volumes(app, err);
 }
 
 enum status pool_app_add(struct pool *pool, const struct pool_app_config *config,
@@ -224,6 +260,9 @@ void pool_app_remove(struct pool_app *app, void (*drained)(void *context), void 
 void pool_app_free(struct pool_app *app) {
     TAILQ_REMOVE(&app->pool->apps, app, link);
     event_del(&app->timer);
+    for (uint32_t i = 0; app->volume_events && i < app->fd_count; i++)
+        if (app->volumes >> i & 1) event_del(&app->volume_events[i]);
+    free(app->volume_events);
     for (uint32_t i = 0; app->fds && i < TENANT_MAX_FDS; i++)
         if (app->fds[i] >= 0) close(app->fds[i]);
     if (app->drained && !app->pool->closing) app->drained(app->drained_context);

@@ -73,7 +73,10 @@ struct pool_app {
     struct pool_app_config config; /* descriptors are its own; strings are not kept */
     int *fds;                      /* what ASSIGN sends; [LOG] is filled in each time */
     uint32_t fd_count;
-    uint32_t tenant_count; /* not counting those that end */
+    uint64_t volumes; /* bit i: fds[i] is a volume's control connection; tenants get sessions */
+    uint64_t lost_ns; /* when the holder of one was found gone: no tenant can be started */
+    struct event *volume_events; /* for each of fds */
+    uint32_t tenant_count;       /* not counting those that end */
     uint32_t idle_count, warming_count, busy_count, queue_length;
     struct tenant_list idle; /* the one used last is first */
     struct request_list queue;
@@ -151,6 +154,8 @@ bool tenant_cpu_ns(const struct pool_tenant *tenant, uint64_t *ret_ns);
 /* Gives queued requests to tenants, keeps warm ones ready. */
 void app_dispatch(struct pool_app *app);
 void pool_app_free(struct pool_app *app);
+/* The holder of one of its volumes has gone. */
+void app_lost_volume(struct pool_app *app);
 bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
 
 /* ---- pool_request.c ---- */

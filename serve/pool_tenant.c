@@ -405,6 +405,26 @@ void tenant_forked(struct pool_tenant *t, int pidfd) {
 
 /* ---- its app and its requests ------------------------------------------------------------ */
 
+/* What ASSIGN sends, with a session of its own for each volume. 0 or an errno. */
+static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_end) {
+    struct tenant_assign message = {
+        .header = tenant_header(TENANT_ASSIGN, sizeof message, 0),
+    };
+    int fds[TENANT_MAX_FDS], error = 0;
+    uint32_t opened = 0;
+    memcpy(fds, app->fds, sizeof fds);
+    fds[TENANT_ASSIGNED_LOG] = log_end;
+    for (; opened < app->fd_count && !error; opened++)
+        if (app->volumes >> opened & 1) error = holder_open_session(fds[opened], &fds[opened]);
+    bool lost = error != 0;
+    if (!error)
+        error = tenant_send(t->control, &message, sizeof message, NULL, 0, fds, app->fd_count);
+    for (uint32_t i = 0; i < opened; i++)
+        if (app->volumes >> i & 1 && fds[i] != app->fds[i]) close(fds[i]);
+    if (lost) app_lost_volume(app);
+    return error;
+}
+
 bool tenant_assign(struct pool_tenant *t, struct pool_app *app) {
     int log_end = -1;
     leave_state(t);
@@ -413,15 +433,9 @@ bool tenant_assign(struct pool_tenant *t, struct pool_app *app) {
     app->tenant_count++;
     app->warming_count++;
     t->log = log_create(t, &log_end);
-    struct tenant_assign message = {
-        .header = tenant_header(TENANT_ASSIGN, sizeof message, 0),
-    };
     int error = ENOMEM;
     if (t->log) {
-        app->fds[TENANT_ASSIGNED_LOG] = log_end;
-        error =
-            tenant_send(t->control, &message, sizeof message, NULL, 0, app->fds, app->fd_count);
-        app->fds[TENANT_ASSIGNED_LOG] = -1;
+        error = send_assignment(t, app, log_end);
         close(log_end);
     }
     if (error) {

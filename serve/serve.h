@@ -59,6 +59,8 @@ struct serve_options {
     /* Keeps what instances of the app have counted; called for each kit now and then and before
      * the kit is freed. NULL where nothing is counted. */
     void (*keep_counts)(void *context, const struct serve_kit *kit);
+    /* Opens again what of a kit has ended by itself: the processes of its volumes. */
+    enum status (*mend_kit)(void *context, struct serve_kit *kit, struct error *err);
     /* The app of a source that is no file. */
     enum status (*read_name)(void *context, const char *name, struct app **ret_app,
                              struct error *err);

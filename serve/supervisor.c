@@ -335,6 +335,8 @@ enum status serve_run(const struct serve_options *options, struct error *err) {
     sigset_t signals;
     for (int i = 0; i < CHILD_COUNT; i++) s.children[i].control_fd = -1;
     raise_limit();
+    /* What outlives the broker (holders of volumes) is ours to reap. */
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);

@@ -24,16 +24,14 @@ enum status app_kit_begin(struct serve_kit *kit, struct error *err) {
     return ST_OK;
 }
 
-/* Tenants open nothing, so a directory of the node's disk cannot be theirs: private ones lie in
- * their memory. */
-static enum status add_volume(struct serve_kit *kit, const struct app_volume *volume,
-                              struct error *err) {
-    if (volume->kind == APP_PERSISTENT)
-        return error_set(
-            err, ST_UNSUPPORTED,
-            "volumes: %s: persistent volumes are not served yet; kind: private lies "
-            "in memory",
-            volume->path);
+/* Private ones lie in a tenant's memory. Persistent ones are the node's, which gives their
+ * descriptors; -1 for now. */
+static void add_volume(struct serve_kit *kit, const struct app_volume *volume) {
+    if (volume->kind == APP_PERSISTENT) {
+        kit->dirs[kit->dir_count++] =
+            (struct tenant_dir){.fd = -1, .guest = volume->path, .volume = true};
+        return;
+    }
     struct tenant_dir *dir = NULL; /* a mount that it lies over */
     for (uint32_t i = 0; i < kit->dir_count; i++)
         if (kit->dirs[i].image && strcmp(kit->dirs[i].guest, volume->path) == 0)
@@ -45,7 +43,7 @@ static enum status add_volume(struct serve_kit *kit, const struct app_volume *vo
     dir->read_only = false;
     dir->memory = true;
     dir->size_bytes = volume->size_bytes;
-    return ST_OK;
+    dir->inodes = volume->files;
 }
 
 enum status app_kit_variable(struct serve_kit *kit, const char *name, const char *value,
@@ -65,8 +63,7 @@ enum status app_kit_finish(struct serve_kit *kit, struct error *err) {
     const struct app *app = kit->app;
     enum status status = ST_OK;
     for (uint32_t i = 0; i < app->args.count; i++) kit->argv[kit->argc++] = app->args.items[i];
-    for (uint32_t i = 0; i < app->volume_count && status == ST_OK; i++)
-        status = add_volume(kit, &app->volumes[i], err);
+    for (uint32_t i = 0; i < app->volume_count; i++) add_volume(kit, &app->volumes[i]);
     if (status == ST_OK && app->interface == APP_HTTP)
         status = app_kit_variable(kit, "LISTEN_FDS", "1", err); /* descriptor 3 */
     for (uint32_t i = 0; i < app->env_count && status == ST_OK; i++)

@@ -15,6 +15,7 @@ void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_confi
         .interface = app->interface == APP_FASTCGI ? TENANT_FASTCGI : TENANT_HTTP,
         .max_memory_bytes = app->limits.memory_bytes,
         .max_stack_bytes = app->limits.stack_bytes,
+        .max_files = app->limits.files,
         .name = app->name,
         .argc = kit->argc,
         .argv = kit->argv,

@@ -107,6 +107,11 @@ static enum status make_of_app(const struct bundle_parts *p, struct serve_kit *k
         return error_set(err, ST_UNSUPPORTED,
                          "the app has secrets, which would be in its memory: its nodes make "
                          "their own");
+    for (uint32_t i = 0; i < app->volume_count; i++)
+        if (app->volumes[i].kind == APP_PERSISTENT)
+            return error_set(err, ST_UNSUPPORTED,
+                             "the app has a persistent volume, which is its node's: nodes make "
+                             "their own");
     enum status status = app_kit_begin(kit, err);
     for (uint32_t i = 0; i < app->mount_count && status == ST_OK; i++)
         status = add_mount(p, &app->mounts[i], kit, err);

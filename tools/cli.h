@@ -38,8 +38,8 @@ enum cli_command {
 
 struct cli_dir {
     const char *host, *guest;
-    bool read_only, image, memory;
-    uint64_t size_bytes, inodes; /* memory: limits, 0 for none said */
+    bool read_only, image, memory, volume;
+    uint64_t size_bytes, inodes; /* memory, volume: limits, 0 for none said */
     char *owned, *owned_guest;   /* what of host and guest is a copy */
 };
 
@@ -68,6 +68,7 @@ struct cli_options {
     int argument_count;
     char **arguments;
 };
+#define CLI_VOLUME_DEFAULT (UINT64_C(1) << 30)
 #define CLI_FILES_MIN (UINT64_C(16) << 10)
 #define CLI_FILES_MAX (UINT64_C(32) << 30)
 #define CLI_STACK_DEFAULT (UINT64_C(8) << 20)

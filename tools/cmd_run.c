@@ -7,6 +7,7 @@
 #include "loader/tenant_config.h"
 #include "tools/cli.h"
 #include "tools/stored_app.h"
+#include "tools/volume_start.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,6 +97,18 @@ static enum status open_object(const struct cli_options *o, int *ret_fd,
     return ST_OK;
 }
 
+/* *fd: the directory, then the session to the process that holds it. */
+static enum status open_volume(const struct cli_dir *dir, int *fd, struct error *err) {
+    auto_fd int directory = steal_fd(fd);
+    auto_fd int control = -1;
+    enum status status = volume_lock(directory, err);
+    if (status == ST_OK) status = volume_start(directory, -1, dir->host, &control, err);
+    if (status == ST_OK) status = volume_limit(control, dir->size_bytes, dir->inodes, 0, err);
+    if (status != ST_OK) return status;
+    errno = holder_open_session(control, fd);
+    return errno ? error_set_errno(err, ST_IO, "no session") : ST_OK;
+}
+
 /* Opens the directories and images; close-on-exec still. */
 static enum status open_dirs(const struct cli_options *o, struct tenant_dir *ret_dirs,
                              struct error *err) {
@@ -106,11 +119,16 @@ static enum status open_dirs(const struct cli_options *o, struct tenant_dir *ret
         if (fd < 0 && dir->host)
             return error_set_errno(err, ST_IO, "cannot open the %s %s",
                                    dir->image ? "image" : "directory", dir->host);
+        if (dir->volume) {
+            enum status status = open_volume(dir, &fd, err);
+            if (status != ST_OK) return error_wrap(err, "--volume %s", dir->host);
+        }
         ret_dirs[i] = (struct tenant_dir){.fd = fd,
                                           .guest = dir->guest,
                                           .read_only = dir->read_only,
                                           .image = dir->image,
                                           .memory = dir->memory,
+                                          .volume = dir->volume,
                                           .size_bytes = dir->size_bytes,
                                           .inodes = dir->inodes};
     }

@@ -166,8 +166,10 @@ int cmd_serve(int argc, char **argv) {
     maker.compile.profile_generate = maker.profile_dir != NULL;
     if (maker.profile_dir) o->keep_counts = serve_counts_keep;
     o->make_kit = serve_kit_make;
+    o->mend_kit = serve_kit_mend;
     o->read_name = serve_kit_read_name;
     o->context = &maker;
+    maker.state_dir = o->state_dir;
     status = serve_run(o, &err);
     if (status == ST_OK) return EXIT_DONE;
     return status == ST_EXIT ? EXIT_FAILED : cli_report("serve", NULL, &err);

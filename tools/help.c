@@ -59,6 +59,7 @@ static const struct help helps[] = {
      "  hutch run --dir /srv/d::/d:ro app.wasm    the same, but nothing can be changed\n"
      "  hutch run --image lib.erofs::/lib app.wasm    the files of an image, as /lib\n"
      "  hutch run --tmpfs /tmp:size=16M app.wasm  an empty /tmp in memory\n"
+     "  hutch run --volume d::/d:size=1G app.wasm directory d, which cannot outgrow 1G\n"
      "  hutch run --env LANG --env DEBUG=1 app.wasm\n"
      "  hutch run --invoke add math.wasm 2 3      prints 5\n"
      "  hutch run -W max-memory-size=256M,timeout=5s app.wasm\n"

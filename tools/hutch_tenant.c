@@ -2,8 +2,8 @@
  * hutch-tenant: the process a guest runs in. Maps the code object it was given, links it to
  * WASI, runs it, and ends with its exit code. Everything it may touch comes as a descriptor
  * (tenant_config.h); it opens no path. With --zygote it is what the server's tenants are forked
- * from. Links base, abi, runtime and the loader's reader alone:
- * no compiler, no cache, no network (a test reads its symbols).
+ * from, with --volume the process that holds a directory for them. Links base, abi, runtime and
+ * the loader's reader alone: no compiler, no cache, no network (a test reads its symbols).
  */
 #include "loader/loader.h"
 #include "loader/tenant_config.h"
@@ -90,6 +90,7 @@ static enum status link_program(struct tenant *t, struct error *err) {
                                             .read_only = c->dirs[i].read_only,
                                             .image = c->dirs[i].image,
                                             .memory = c->dirs[i].memory,
+                                            .volume = c->dirs[i].volume,
                                             .size_bytes = c->dirs[i].size_bytes,
                                             .inodes = c->dirs[i].inodes};
     struct wasi_config wasi = {
@@ -99,6 +100,7 @@ static enum status link_program(struct tenant *t, struct error *err) {
         .env = c->env,
         .preopen_count = c->dir_count,
         .preopens = preopens,
+        .max_files = c->max_files,
         .stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
         .request_ready_fd = c->requests.listen_fd,
     };
@@ -326,7 +328,16 @@ static int be_zygote(char **argv) {
     });
 }
 
+/* --volume DIR-FD CONTROL-FD LISTEN-FD NAME. */
+static int hold_volume(char **argv) {
+    return volume_holder_main(&(struct holder_options){.dir_fd = atoi(argv[2]),
+                                                       .control_fd = atoi(argv[3]),
+                                                       .listen_fd = atoi(argv[4]),
+                                                       .name = argv[5]});
+}
+
 int main(int argc, char **argv) {
+    if (argc == 6 && strcmp(argv[1], "--volume") == 0) return hold_volume(argv);
     if (argc == 6 && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv);
     if (argc < 2 || !isdigit((unsigned char)argv[1][0])) {
         fputs("hutch-tenant: a part of hutch; use `hutch run`\n", stderr);

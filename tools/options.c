@@ -174,6 +174,23 @@ static enum status add_tmpfs(struct cli_options *o, const char *text, struct err
     return ST_OK;
 }
 
+/* HOST::GUEST[:size=SIZE] */
+static enum status add_volume(struct cli_options *o, const char *text, struct error *err) {
+    struct cli_dir *dir = &o->dirs[o->dir_count++];
+    const char *split = strstr(text, "::");
+    if (!split || split == text || !split[2])
+        return error_set(err, ST_USAGE, "--volume %s: give HOST::GUEST[:size=SIZE]", text);
+    dir->host = dir->owned = strndup(text, (size_t)(split - text));
+    if (!dir->owned) return error_set(err, ST_NO_MEMORY, "out of memory");
+    enum status status = set_memory(dir, split + 2, err);
+    if (status != ST_OK) return error_wrap(err, "--volume %s", text);
+    if (!*dir->guest || dir->memory)
+        return error_set(err, ST_USAGE, "--volume %s: give HOST::GUEST[:size=SIZE]", text);
+    if (!dir->size_bytes) dir->size_bytes = CLI_VOLUME_DEFAULT;
+    dir->volume = true;
+    return ST_OK;
+}
+
 /* GUEST:HOST, or GUEST::HOST as it was once spelled */
 static enum status add_mapdir(struct cli_options *o, const char *text, struct error *err) {
     struct cli_dir *dir = &o->dirs[o->dir_count];
@@ -255,6 +272,7 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
     case OPTION_DIR: return add_dir(o, argument, err);
     case OPTION_IMAGE: return add_image(o, argument, err);
     case OPTION_TMPFS: return add_tmpfs(o, argument, err);
+    case OPTION_VOLUME: return add_volume(o, argument, err);
     case OPTION_MAPDIR: return add_mapdir(o, argument, err);
     case OPTION_ENV:
         if (!*argument || *argument == '=')

@@ -3,6 +3,7 @@
  *
  *   hutch_serve.c   main          cmd_serve.c   the command line
  *   serve_kit.c     an app -> what the pool needs: object, images, arguments, environment
+ *   serve_volume.c     its persistent volumes
  *   serve_snapshot.c   and the snapshot that its instances start from
  *   serve_counts.c     or the memory in which they count, and the profile of it
  */
@@ -21,12 +22,22 @@ struct kit_maker {
     struct compile_options compile;
     struct cache *cache; /* opened in the broker's process, at the first app */
     bool opened;
+    const char *state_dir;      /* where persistent volumes lie; NULL: nowhere */
+    struct kit_volume *volumes; /* holders that the broker is connected to */
 };
 /* struct serve_options.make_kit; context is the struct kit_maker. */
 enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *err);
 /* struct serve_options.read_name: an imported app. Its secrets lie in secrets_dir. */
 enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,
                                 struct error *err);
+/* The control connection of a persistent volume's holder, which is started where it does not
+ * run. ret_fd is the caller's. */
+enum status serve_volume_open(struct kit_maker *m, const struct app *app,
+                              const struct app_volume *volume, int *ret_fd,
+                              struct error *err) must_check;
+/* struct serve_options.mend_kit: volumes that have no holder, or whose holder has ended, get
+ * one. */
+enum status serve_kit_mend(void *context, struct serve_kit *kit, struct error *err);
 /* Makes or finds the snapshot of an app that wants one, once the rest of the kit is there;
  * cache may be NULL. Says where it cannot. */
 void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit);

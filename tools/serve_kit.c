@@ -177,6 +177,7 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
     for (uint32_t i = 0; i < app->mount_count && status == ST_OK; i++)
         status = open_mount(m, kit, &app->mounts[i], err);
     if (status == ST_OK) status = app_kit_finish(kit, err);
+    if (status == ST_OK) status = serve_kit_mend(m, kit, err); /* volumes */
     for (uint32_t i = 0; i < app->secret_count && status == ST_OK; i++)
         status = add_secret(kit, &app->secrets[i], err);
     if (status != ST_OK) return error_wrap(err, "%s", app->file);

@@ -10,9 +10,11 @@
  */
 #include "tools/serve_cli.h"
 
+#include "loader/tenant_protocol.h"
 #include "tools/app_kit.h"
 #include "tools/stored_app.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,9 +46,9 @@ static enum status make_key(const struct serve_kit *kit, const struct tenant_con
     for (uint32_t i = 0; i < kit->dir_count; i++) {
         const struct tenant_dir *d = &kit->dirs[i];
         buffer_put_str(&b, d->guest, strlen(d->guest));
-        buffer_put_u32(&b, (d->image ? 1u : 0) | (d->memory ? 2u : 0));
+        buffer_put_u32(&b, (d->image ? 1u : 0) | (d->memory ? 2u : 0) | (d->volume ? 4u : 0));
         buffer_put_u64(&b, d->size_bytes);
-        put_file(&b, d->fd);
+        if (!d->volume) put_file(&b, d->fd);
     }
     for (uint32_t i = 0; i < requests->count; i++)
         buffer_put_str(&b, requests->bytes[i].bytes, requests->bytes[i].size);
@@ -110,6 +112,29 @@ static enum status make(struct cache *cache, struct serve_kit *kit,
     return status;
 }
 
+/* The program that is frozen is one tenant more, with sessions of its own. */
+static enum status open_sessions(struct serve_kit *kit, struct tenant_config *config,
+                                 struct error *err) {
+    struct tenant_dir *dirs = arena_array(&kit->arena, kit->dir_count, sizeof *dirs);
+    if (!dirs) return error_set(err, ST_NO_MEMORY, "out of memory");
+    config->dirs = dirs;
+    for (uint32_t i = 0; i < kit->dir_count; i++) {
+        dirs[i] = kit->dirs[i];
+        if (dirs[i].volume) dirs[i].fd = -1;
+    }
+    for (uint32_t i = 0; i < kit->dir_count; i++) {
+        if (!dirs[i].volume) continue;
+        errno = holder_open_session(kit->dirs[i].fd, &dirs[i].fd);
+        if (errno) return error_set_errno(err, ST_IO, "volume %s", dirs[i].guest);
+    }
+    return ST_OK;
+}
+
+static void close_sessions(const struct tenant_config *config) {
+    for (uint32_t i = 0; i < config->dir_count; i++)
+        if (config->dirs[i].volume && config->dirs[i].fd >= 0) close(config->dirs[i].fd);
+}
+
 void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit) {
     const struct app *app = kit->app;
     /* A CGI program never waits for a request: it is started for one. */
@@ -119,9 +144,11 @@ void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit) {
     struct tenant_config config;
     app_kit_config(kit, &config);
     if (find_imported(cache, kit, &config)) return;
-    enum status status = app_requests_make(kit, &requests, &err);
+    enum status status = open_sessions(kit, &config, &err);
+    if (status == ST_OK) status = app_requests_make(kit, &requests, &err);
     if (status == ST_OK) status = make(cache, kit, &config, &requests, &err);
     app_requests_finish(&requests);
+    close_sessions(&config);
     if (status == ST_OK) return;
     error_wrap(&err, "%s: no snapshot, so instances start from the beginning", app->file);
     say(err.message);

@@ -7,8 +7,9 @@ each test, so that tests can run side by side and leave nothing behind. The last
 "N passed, N failed", the exit status 1 where anything failed.
 
 Each test that preopens a directory runs once for each kind of directory there is: one of the host
-(dir), the writable layer over an image of it (layer), and, where it needs no files that are there
-before, an empty one in memory (tmpfs), and, where it changes nothing, the image alone (image).
+(dir), the same through the process that holds it as a volume (volume), the writable layer over an
+image of it (layer), and, where it needs no files that are there before, an empty one in memory
+(tmpfs), and, where it changes nothing, the image alone (image).
 
     run.py --hutch build/tools/hutch --suite wasi-testsuite [--jobs 2] [--filter NAME] [--kind KIND]
            [-- HUTCH ARGS]
@@ -23,7 +24,7 @@ import sys
 import tempfile
 
 SUITE = "tests/*/testsuite/wasm32-wasip1/*.wasm"
-KINDS = ("dir", "layer", "tmpfs", "image")
+KINDS = ("dir", "volume", "layer", "tmpfs", "image")
 
 # What changes no file, by what its sources do.
 READ_ONLY = {"close_preopen", "fdopendir-with-access", "fopen-with-access", "lseek",
@@ -53,6 +54,7 @@ def kinds(wasm):
     yield "dir"
     if not roots:
         return
+    yield "volume"
     yield "layer"
     if all(is_empty(host) for host in roots):
         yield "tmpfs"
@@ -64,9 +66,9 @@ def preopen(hutch, kind, host, guest, scratch):
     """The arguments of hutch run that give a guest a directory of this kind."""
     if kind == "tmpfs":
         return ["--tmpfs", guest]
-    if kind == "dir":
+    if kind in ("dir", "volume"):
         shutil.copytree(host, scratch, symlinks=True)
-        return ["--dir", f"{scratch}::{guest}"]
+        return [f"--{kind}", f"{scratch}::{guest}"]
     image = f"{scratch}.erofs"
     subprocess.run([hutch, "image", "create", host, "-o", image], check=True,
                    stdout=subprocess.DEVNULL)

@@ -3,11 +3,11 @@
 _hutch() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command=${COMP_WORDS[1]} i
-    local run_options="--dir --image --tmpfs --mapdir --env --invoke --argv0 --wasm -W --timeout \
+    local run_options="--dir --image --tmpfs --volume --mapdir --env --invoke --argv0 --wasm -W --timeout \
 --allow-precompiled --listen --fastcgi --snapshot --reset --optimize -O --target --jobs -j --profile --profile-out --cache-dir --no-cache --help"
     local compile_options="--output -o --optimize -O --target --jobs -j --placement --dump-dir \
 --profile --profile-generate --cache-dir --no-cache --help"
-    local snapshot_options="--name --output -o --request --fastcgi --dir --image --tmpfs --mapdir --env --argv0 \
+    local snapshot_options="--name --output -o --request --fastcgi --dir --image --tmpfs --volume --mapdir --env --argv0 \
 --wasm -W --allow-precompiled --optimize -O --target --jobs -j --profile --cache-dir --no-cache --json --help"
     COMPREPLY=()
 
@@ -31,7 +31,7 @@ _hutch() {
         return
         ;;
     -o | --output | --request | --snapshot | --profile | --profile-out | --image | --sign) COMPREPLY=($(compgen -f -- "$word")) && return ;;
-    -j | --jobs | --listen | --timeout | --mapdir | --tmpfs | --invoke | --argv0) return ;;
+    -j | --jobs | --listen | --timeout | --mapdir | --tmpfs | --volume | --invoke | --argv0) return ;;
     esac
     case $command in
     help)
