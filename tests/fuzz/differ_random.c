@@ -1,9 +1,10 @@
 /*
  * differ_random SECONDS [FIRST-SEED]: the smith's modules, one seed after the other until the
- * time is up, each in both placements, at level 0 and the others, without a profile, counting
- * for one, and compiled by what was counted. What level 0 in the relocatable placement does is
- * right (smith_expected.txt holds that against another engine); every other way must do the
- * same. Prints what differs, with the seed, and "N passed, N failed".
+ * time is up, each (every third throws exceptions) in both placements, at level 0 and the
+ * others, without a profile, counting for one, and compiled by what was counted. What level 0
+ * in the relocatable placement does is right (smith_expected.txt holds that against another
+ * engine); every other way must do the same. Prints what differs, with the seed, and "N passed,
+ * N failed".
  *
  * Each placement has a process of its own, that answers a seed with one record for each way.
  * One that dies or takes too long is a failure of its seed, and is started anew.
@@ -19,8 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ANSWER_MS (20 * 60 * 1000) /* one way of one seed, on a machine with much else to do   \
-                                    */
+#define ANSWER_MS                                                                              \
+    (20 * 60 * 1000) /* one way of one seed, on a machine with much else to do                 \
+                      */
 #define REPORT_SECONDS 60
 
 /* The ways: which seeds, level, by a profile. A profiled way gives two records. */
@@ -81,7 +83,7 @@ static void serve(enum abi_placement placement, int in, int out) {
         uint8_t chance[SMITH_CHANCE_BYTES];
         auto_buffer struct buffer module = {0};
         smith_chance(seed, chance);
-        smith_module(chance, sizeof chance, &module);
+        (seed % 3 ? smith_module : smith_throwing_module)(chance, sizeof chance, &module);
 #define X(wanted, level, profiled)                                                             \
     if ((wanted) && !run_way(&module, placement, level, profiled, out)) return;
         WAYS(X)

@@ -18,6 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
  * two engines agree on every bit.
  */
 void smith_module(const uint8_t *bytes, size_t size, struct buffer *ret_module);
+/* Likewise, of a module that throws and catches exceptions. */
+void smith_throwing_module(const uint8_t *bytes, size_t size, struct buffer *ret_module);
 /* The chance that a seed stands for, always the same. */
 #define SMITH_CHANCE_BYTES 2800u
 void smith_chance(uint64_t seed, uint8_t ret_bytes[SMITH_CHANCE_BYTES]);

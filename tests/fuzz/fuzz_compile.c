@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     const uint8_t *module = bytes;
     size_t module_size = size;
     if (size < 4 || memcmp(bytes, "\0asm", 4) != 0) {
-        smith_module(bytes, size, &smith);
+        (digest.bytes[2] % 2 ? smith_throwing_module : smith_module)(bytes, size, &smith);
         module = smith.bytes;
         module_size = smith.size;
         enum status status = compile_check(module, module_size, &err);

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     struct digest digest = digest_of(bytes, size);
     char plain[OUTCOME_SIZE], optimised[OUTCOME_SIZE];
     enum compile_level level = levels[digest.bytes[0] % countof(levels)];
-    smith_module(bytes, size, &module);
+    (digest.bytes[1] % 2 ? smith_throwing_module : smith_module)(bytes, size, &module);
     enum status status =
         smith_run(module.bytes, module.size, ABI_RELOCATABLE, COMPILE_O0, plain, &err);
     if (status == ST_OK)

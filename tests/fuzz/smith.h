@@ -22,6 +22,14 @@
 #define SMITH_MEMORY_BYTES 0x20000u
 #define SMITH_LETTERS "iIfFVrx"
 
+/* Modules that throw have, behind those types, one of each tag, and of each what a handler gets
+ * without and with the exception. Their functions have one more local, of type exnref. */
+#define SMITH_TAGS(X) X("") X("i") X("IFV") X("rxf")
+#define SMITH_TAG_COUNT 4u
+#define SMITH_TAG_TYPE(tag) (SMITH_TYPE_COUNT + (tag))
+#define SMITH_HANDLER_TYPE(tag, ref) (SMITH_TYPE_COUNT + SMITH_TAG_COUNT + 2 * (tag) + (ref))
+extern const char *const smith_tags[SMITH_TAG_COUNT];
+
 /* Locals behind the parameters: two of each letter, loop counters, one scratch of each letter.
  */
 #define SMITH_LOOPS 3u
@@ -35,6 +43,7 @@ struct smith {
     const uint8_t *at, *end; /* chance; 0 when used up */
     struct buffer *code;
     unsigned function;
+    bool throwing;
     int budget; /* of instructions; below 0 only constants are made */
     unsigned depth, loops, calls;
     char labels[64]; /* the label type of each open block, '.' for none, '!' for a loop */
@@ -50,8 +59,10 @@ uint8_t smith_valtype(char letter);
 /* Index of the nth local of a letter: 0, 1, and 2 for the scratch one. */
 uint32_t smith_local(const struct smith *s, char letter, unsigned nth);
 uint32_t smith_counter(const struct smith *s);
+/* Index of the local of type exnref. */
+uint32_t smith_exnref(const struct smith *s);
 /* The local declarations that smith_local counts on. */
-void smith_declare_locals(struct buffer *code);
+void smith_declare_locals(const struct smith *s);
 
 /* Code that leaves one value of this letter. */
 void smith_expression(struct smith *s, char letter);

@@ -11,6 +11,12 @@ const struct smith_type smith_types[SMITH_TYPE_COUNT] = {
 #undef X
 };
 
+const char *const smith_tags[SMITH_TAG_COUNT] = {
+#define X(params) params,
+    SMITH_TAGS(X)
+#undef X
+};
+
 unsigned smith_choose(struct smith *s, unsigned n) {
     if (s->at == s->end || n < 2) return 0;
     unsigned value = *s->at++;
@@ -66,9 +72,14 @@ uint32_t smith_counter(const struct smith *s) {
     return param_count(s) + 3 * (uint32_t)(sizeof SMITH_LETTERS - 1) + s->loops;
 }
 
-void smith_declare_locals(struct buffer *code) {
+uint32_t smith_exnref(const struct smith *s) {
+    return param_count(s) + 3 * (uint32_t)(sizeof SMITH_LETTERS - 1) + SMITH_LOOPS;
+}
+
+void smith_declare_locals(const struct smith *s) {
+    struct buffer *code = s->code;
     uint32_t letters = sizeof SMITH_LETTERS - 1;
-    smith_leb(code, 2 * letters + 1);
+    smith_leb(code, 2 * letters + 1 + s->throwing);
     for (unsigned copies = 2; copies > 0; copies--)
         for (const char *p = SMITH_LETTERS; *p; p++) {
             smith_leb(code, copies);
@@ -76,6 +87,10 @@ void smith_declare_locals(struct buffer *code) {
         }
     smith_leb(code, SMITH_LOOPS);
     buffer_put_u8(code, ABI_I32);
+    if (s->throwing) {
+        smith_leb(code, 1);
+        buffer_put_u8(code, ABI_EXNREF);
+    }
 }
 
 static void put_section(struct buffer *b, uint8_t id, struct buffer *content) {
@@ -158,10 +173,20 @@ static void mix_memory(struct smith *s) {
 static void make_run(struct smith *s) {
     for (unsigned f = 0; f < SMITH_FUNCTIONS; f++) {
         const struct smith_type *type = &smith_types[f];
+        if (s->throwing) { /* what leaves the function ends here, and its results are not had */
+            smith_opcode(s->code, OP_BLOCK);
+            buffer_put_u8(s->code, 0x40);
+            smith_opcode(s->code, OP_TRY_TABLE);
+            buffer_put(s->code, "\x40\1\2\0", 4);
+        }
         for (const char *p = type->params; *p; p++) smith_constant(s, *p);
         smith_opcode(s->code, OP_CALL);
         smith_leb(s->code, f);
         for (size_t i = strlen(type->results); i-- > 0;) mix_value(s, type->results[i]);
+        if (s->throwing) {
+            smith_opcode(s->code, OP_END);
+            smith_opcode(s->code, OP_END);
+        }
     }
     for (const char *p = SMITH_LETTERS; *p; p++) {
         smith_opcode(s->code, OP_GLOBAL_GET);
@@ -182,7 +207,7 @@ static void make_function(struct smith *s, struct buffer *section, unsigned inde
     s->end = bytes + size;
     s->budget = 200;
     s->depth = s->loops = s->calls = s->label_count = 0;
-    smith_declare_locals(&code);
+    smith_declare_locals(s);
     if (index == SMITH_FUNCTIONS) {
         make_run(s);
     } else {
@@ -195,14 +220,30 @@ static void make_function(struct smith *s, struct buffer *section, unsigned inde
     buffer_finish(&code);
 }
 
-static void put_types(struct buffer *module) {
+/* () -> the values of a tag, and an exnref. */
+static void put_handler_type(struct buffer *b, const char *values, bool ref) {
+    buffer_put_u8(b, 0x60);
+    smith_leb(b, 0);
+    smith_leb(b, strlen(values) + ref);
+    for (; *values; values++) buffer_put_u8(b, smith_valtype(*values));
+    if (ref) buffer_put_u8(b, ABI_EXNREF);
+}
+
+static void put_types(const struct smith *s, struct buffer *module) {
     struct buffer b = {0};
-    smith_leb(&b, SMITH_TYPE_COUNT);
+    smith_leb(&b, SMITH_TYPE_COUNT + (s->throwing ? 3 * SMITH_TAG_COUNT : 0));
     for (unsigned i = 0; i < SMITH_TYPE_COUNT; i++) {
         buffer_put_u8(&b, 0x60);
         put_letters(&b, smith_types[i].params);
         put_letters(&b, smith_types[i].results);
     }
+    for (unsigned i = 0; s->throwing && i < SMITH_TAG_COUNT; i++) {
+        buffer_put_u8(&b, 0x60);
+        put_letters(&b, smith_tags[i]);
+        smith_leb(&b, 0);
+    }
+    for (unsigned i = 0; s->throwing && i < 2 * SMITH_TAG_COUNT; i++)
+        put_handler_type(&b, smith_tags[i / 2], i % 2);
     put_section(module, 1, &b);
     smith_leb(&b, SMITH_FUNCTIONS + 1);
     for (unsigned i = 0; i <= SMITH_FUNCTIONS; i++)
@@ -227,6 +268,14 @@ static void put_state(struct smith *s, struct buffer *module) {
     const uint8_t memory[] = {1, 1, SMITH_MEMORY_BYTES >> 16, 4};
     buffer_put(&b, memory, sizeof memory);
     put_section(module, 5, &b);
+    if (s->throwing) {
+        smith_leb(&b, SMITH_TAG_COUNT);
+        for (unsigned i = 0; i < SMITH_TAG_COUNT; i++) {
+            buffer_put_u8(&b, 0);
+            smith_leb(&b, SMITH_TAG_TYPE(i));
+        }
+        put_section(module, 13, &b);
+    }
     s->code = &b;
     smith_leb(&b, sizeof SMITH_LETTERS - 1);
     for (const char *p = SMITH_LETTERS; *p; p++) {
@@ -264,11 +313,12 @@ static void put_datas(struct buffer *module, const uint8_t *bytes, size_t size) 
     put_section(module, 11, &b);
 }
 
-void smith_module(const uint8_t *bytes, size_t size, struct buffer *ret_module) {
-    struct smith s = {.at = bytes, .end = bytes + size};
+static void make_module(const uint8_t *bytes, size_t size, bool throwing,
+                        struct buffer *ret_module) {
+    struct smith s = {.at = bytes, .end = bytes + size, .throwing = throwing};
     struct buffer code = {0};
     buffer_put(ret_module, "\0asm\1\0\0\0", 8);
-    put_types(ret_module);
+    put_types(&s, ret_module);
     put_state(&s, ret_module);
     smith_leb(&code, SMITH_FUNCTIONS + 1);
     size_t share = size / SMITH_FUNCTIONS; /* of the chance, for each function */
@@ -278,4 +328,12 @@ void smith_module(const uint8_t *bytes, size_t size, struct buffer *ret_module) 
     }
     put_section(ret_module, 10, &code);
     put_datas(ret_module, bytes, size);
+}
+
+void smith_module(const uint8_t *bytes, size_t size, struct buffer *ret_module) {
+    make_module(bytes, size, false, ret_module);
+}
+
+void smith_throwing_module(const uint8_t *bytes, size_t size, struct buffer *ret_module) {
+    make_module(bytes, size, true, ret_module);
 }

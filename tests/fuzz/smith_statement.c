@@ -191,9 +191,74 @@ static void conditional(struct smith *s) {
     close_block(s);
 }
 
+/* Now and then, an exception with some tag, or the one that was kept. */
+static void throw_(struct smith *s) {
+    unsigned tag = smith_choose(s, SMITH_TAG_COUNT + 1);
+    smith_expression(s, 'i');
+    open_block(s, OP_IF);
+    if (tag == SMITH_TAG_COUNT) {
+        smith_opcode(s->code, OP_LOCAL_GET);
+        smith_leb(s->code, smith_exnref(s));
+        smith_opcode(s->code, OP_THROW_REF); /* a trap where there is none */
+    } else {
+        for (const char *p = smith_tags[tag]; *p; p++) smith_expression(s, *p);
+        smith_opcode(s->code, OP_THROW);
+        smith_leb(s->code, tag);
+    }
+    close_block(s);
+}
+
+/*
+ * block                      where it goes on
+ *   block (result ...)       what the handler gets
+ *     try_table              a clause for the handler, and perhaps one for everything
+ *       statements
+ *     end
+ *     br 1
+ *   end
+ *   values and reference to locals, statements
+ * end
+ */
+static void try_(struct smith *s) {
+    if (s->label_count > 45) return;
+    unsigned tag = smith_choose(s, SMITH_TAG_COUNT), ref = smith_choose(s, 2);
+    bool all = smith_choose(s, 4) == 0;
+    open_block(s, OP_BLOCK);
+    smith_opcode(s->code, OP_BLOCK);
+    smith_leb(s->code, SMITH_HANDLER_TYPE(tag, ref));
+    s->labels[s->label_count++] = '!';
+    smith_opcode(s->code, OP_TRY_TABLE);
+    buffer_put_u8(s->code, 0x40);
+    smith_leb(s->code, all ? 2 : 1);
+    buffer_put_u8(s->code, ref ? CATCH_REF : CATCH);
+    smith_leb(s->code, tag);
+    smith_leb(s->code, 0);
+    if (all) {
+        buffer_put_u8(s->code, CATCH_ALL);
+        smith_leb(s->code, 1);
+    }
+    s->labels[s->label_count++] = '.';
+    smith_statements(s, 1 + smith_choose(s, 3));
+    throw_(s);
+    close_block(s);
+    smith_opcode(s->code, OP_BR);
+    smith_leb(s->code, 1);
+    close_block(s);
+    if (ref) {
+        smith_opcode(s->code, OP_LOCAL_SET);
+        smith_leb(s->code, smith_exnref(s));
+    }
+    for (size_t i = strlen(smith_tags[tag]); i-- > 0;) {
+        smith_opcode(s->code, OP_LOCAL_SET);
+        smith_leb(s->code, smith_local(s, smith_tags[tag][i], smith_choose(s, 2)));
+    }
+    smith_statements(s, smith_choose(s, 2));
+    close_block(s);
+}
+
 static void statement(struct smith *s) {
     char letter = SMITH_LETTERS[smith_choose(s, sizeof SMITH_LETTERS - 1)];
-    switch (smith_choose(s, 12)) {
+    switch (smith_choose(s, s->throwing ? 16 : 12)) {
     case 0:
     case 1:
         smith_expression(s, letter);
@@ -213,10 +278,12 @@ static void statement(struct smith *s) {
     case 8: branch(s); break;
     case 9: switch_(s); break;
     case 10: conditional(s); break;
-    default:
+    case 11:
         smith_expression(s, letter);
         smith_opcode(s->code, OP_DROP);
         break;
+    case 12: throw_(s); break;
+    default: try_(s); break;
     }
 }
 
