@@ -23,6 +23,7 @@ static struct tenant {
     struct wasi *wasi;
     struct instance *instance;
     struct snapshot *snapshot; /* to go on from; or NULL */
+    struct snapshot *state;    /* the hibernated guest that goes on, over snapshot; or NULL */
     int log_fd;
     bool ready;       /* READY was sent */
     uint64_t request; /* under way; 0: none */
@@ -31,7 +32,9 @@ static struct tenant {
 } tenant;
 /* A request's message with its environment. Touched as far as messages reach. */
 static union {
+    struct tenant_header header;
     struct tenant_request request;
+    struct tenant_hibernate hibernate;
     uint8_t bytes[TENANT_MAX_REQUEST_BYTES];
 } message;
 
@@ -98,14 +101,34 @@ static _Noreturn void give_up(const struct error *err) {
 
 /* ---- from the pool ----------------------------------------------------------------------- */
 
+/* The guest waits, and nothing of its call has happened yet: the place to write it out. */
+static void hibernate(const struct tenant_hibernate *wanted, int fd) {
+    struct error err = {0};
+    auto_buffer struct buffer text = {0};
+    tenant_config_text(&tenant.config, &text);
+    enum status status = buffer_status(&text, &err);
+    if (status == ST_OK)
+        status = hibernate_write(tenant.instance, tenant.wasi,
+                                 wanted->whole ? NULL : tenant.snapshot, (char *)text.bytes,
+                                 wanted->max_bytes, fd, &err);
+    close(fd);
+    size_t text_bytes = status == ST_OK ? 0 : strlen(err.message);
+    struct tenant_hibernated answer = {
+        .header = tenant_header(TENANT_HIBERNATED, sizeof answer + text_bytes, 0),
+        .status = (uint32_t)status,
+        .text_bytes = (uint32_t)text_bytes,
+    };
+    tell(&answer, sizeof answer, err.message, text_bytes);
+}
+
 /* Waits for a request. 0, EAGAIN where nonblock and there is none, EINTR where the guest is to
  * end. */
 static int receive_request(bool nonblock, int *ret_fd) {
     struct pollfd control = {.fd = TENANT_CONTROL_FD, .events = POLLIN};
     const struct timespec now = {0};
-    if (nonblock && ppoll(&control, 1, &now, NULL) == 0)
-        return EAGAIN; /* poll is not allowed */
     for (;;) {
+        if (nonblock && ppoll(&control, 1, &now, NULL) == 0)
+            return EAGAIN; /* poll is not allowed */
         uint32_t count = 0;
         int stream = -1;
         ssize_t got =
@@ -115,6 +138,11 @@ static int receive_request(bool nonblock, int *ret_fd) {
             continue;
         }
         if (got <= 0) _exit(0); /* the pool has no more */
+        if (message.header.type == TENANT_HIBERNATE) {
+            CHECK((size_t)got == sizeof message.hibernate && count == 1);
+            hibernate(&message.hibernate, stream);
+            continue;
+        }
         const struct tenant_request *r = &message.request;
         CHECK((size_t)got >= sizeof *r && r->header.type == TENANT_REQUEST && count == 1 &&
               r->env_bytes == (size_t)got - sizeof *r);
@@ -179,6 +207,9 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
     enum status status = wasi_create(&wasi, &tenant.wasi, err);
     if (status != ST_OK) return status;
     struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
+    if (tenant.state)
+        return hibernate_resume(tenant.state, tenant.snapshot, &tenant.loaded->code, &limits,
+                                wasi_resolve, tenant.wasi, tenant.wasi, &tenant.instance, err);
     if (tenant.snapshot)
         return snapshot_resume(tenant.snapshot, &tenant.loaded->code, &limits, wasi_resolve,
                                tenant.wasi, tenant.wasi, &tenant.instance, err);
@@ -216,7 +247,24 @@ static void open_snapshot(int fd) {
     }
 }
 
-static enum status take_app(const int *fds, uint32_t fd_count, struct error *err) {
+/* One that does not fit is an error: the pool gives it up, and has another process start. */
+static enum status open_state(int fd, struct error *err) {
+    auto_buffer struct buffer text = {0};
+    struct digest base;
+    tenant_config_text(&tenant.config, &text);
+    enum status status = hibernate_open(fd, &tenant.state, err);
+    if (status == ST_OK) status = buffer_status(&text, err);
+    if (status == ST_OK)
+        status = snapshot_check(tenant.state, &tenant.loaded->code, (char *)text.bytes, err);
+    if (status != ST_OK || hibernate_base(tenant.state, &base)) return status;
+    snapshot_close(tenant.snapshot); /* it is all there is to go on from */
+    tenant.snapshot = NULL;
+    return ST_OK;
+}
+
+/* state_fd: a hibernated guest, or -1. */
+static enum status take_app(const int *fds, uint32_t fd_count, int state_fd,
+                            struct error *err) {
     enum status status;
     status =
         tenant_config_read(fds[TENANT_ASSIGNED_CONFIG], &tenant.arena, &tenant.config, err);
@@ -226,7 +274,7 @@ static enum status take_app(const int *fds, uint32_t fd_count, struct error *err
         (status = runtime_limit_stack(tenant.config.max_stack_bytes, err)) != ST_OK)
         return status;
     int object_fd = fds[TENANT_ASSIGNED_OBJECT];
-    status = tenant.config.requests.snapshot_fd >= 0
+    status = tenant.config.requests.snapshot_fd >= 0 || state_fd >= 0
                  ? loader_open_brief(object_fd, &tenant.loaded, err)
                  : loader_open(object_fd, &tenant.loaded, err);
     if (status != ST_OK) return status;
@@ -239,6 +287,7 @@ static enum status take_app(const int *fds, uint32_t fd_count, struct error *err
         return status;
     if (tenant.config.requests.snapshot_fd >= 0)
         open_snapshot(placed(fds, fd_count, tenant.config.requests.snapshot_fd));
+    if (state_fd >= 0 && (status = open_state(state_fd, err)) != ST_OK) return status;
     return link_app(fds, fd_count, err);
 }
 
@@ -297,8 +346,9 @@ static enum status call_export(const char *name, bool wanted) {
 
 static _Noreturn void run(void) {
     struct error err = {0};
-    if (tenant.snapshot) {
-        if (tenant.config.requests.prefault) snapshot_prefault(tenant.snapshot);
+    if (tenant.snapshot || tenant.state) {
+        if (tenant.snapshot && tenant.config.requests.prefault)
+            snapshot_prefault(tenant.snapshot);
         finish(instance_continue(tenant.instance, &tenant.report));
     }
     if (tenant.config.interface == TENANT_CGI) {
@@ -333,6 +383,8 @@ _Noreturn void tenant_main(uint32_t layers) {
     CHECK(fds[TENANT_ASSIGNED_CONFIG] == TENANT_CONFIG_FD &&
           fds[TENANT_ASSIGNED_OBJECT] == TENANT_OBJECT_FD);
     struct error err = {0};
-    if (take_app(fds, count, &err) != ST_OK) give_up(&err);
+    int state_fd = assign.hibernated ? fds[--count] : -1;
+    CHECK(count >= TENANT_ASSIGNED_REST);
+    if (take_app(fds, count, state_fd, &err) != ST_OK) give_up(&err);
     run();
 }

@@ -1,15 +1,23 @@
+/* clang-format off */
 /*
  * What the pool (serve/) and the processes of hutch-tenant say to each other. Two kinds of
  * socket, both SOCK_SEQPACKET, one message a packet, descriptors beside it (SCM_RIGHTS):
  *
- *     zygote socket    pool  -> zygote   ZYGOTE_FORK            one descriptor: the new
- * tenant's end of its control socket zygote -> pool    ZYGOTE_READY           once: which
- * layers hold ZYGOTE_FORKED          one descriptor: a pidfd ZYGOTE_FAILED          no process:
- * errno ZYGOTE_ENDED           a tenant was reaped control socket   pool  -> tenant
- * TENANT_ASSIGN          config, and what it names TENANT_REQUEST         one descriptor: the
- * stream tenant -> pool    TENANT_UP              sealed, waits for ASSIGN TENANT_READY waits
- * for a request TENANT_DONE            a request's end TENANT_FAILED          the app cannot be
- * started
+ *     zygote socket
+ *         pool -> zygote   FORK        one descriptor: the new tenant's end of its control socket
+ *         zygote -> pool   READY       once: which layers hold
+ *                          FORKED      one descriptor: a pidfd
+ *                          FAILED      no process: errno
+ *                          ENDED       a tenant was reaped
+ *     control socket
+ *         pool -> tenant   ASSIGN      config, and what it names; a hibernated guest
+ *                          REQUEST     one descriptor: the stream
+ *                          HIBERNATE   one descriptor: a file to write to
+ *         tenant -> pool   UP          sealed, waits for ASSIGN
+ *                          READY       waits for a request
+ *                          DONE        a request's end
+ *                          FAILED      the app cannot be started
+ *                          HIBERNATED  the file is written, or cannot be
  *
  *     tenant:  (fork) UP   ASSIGN   READY   REQUEST   DONE  READY  REQUEST  DONE  ...  (end)
  *     pool:    FORK      ->       ->      ->        ->         ->        ->         close
@@ -25,12 +33,13 @@
  * version is checked in every message, for the case of a half-done upgrade. Integers are the
  * machine's own: a message never leaves it.
  */
+/* clang-format on */
 #ifndef HUTCH_LOADER_TENANT_PROTOCOL_H
 #define HUTCH_LOADER_TENANT_PROTOCOL_H
 
 #include "base/base.h"
 
-#define TENANT_PROTOCOL_VERSION 1u
+#define TENANT_PROTOCOL_VERSION 2u
 
 enum tenant_message_type {
     ZYGOTE_FORK = 1,
@@ -40,10 +49,12 @@ enum tenant_message_type {
     ZYGOTE_ENDED,
     TENANT_ASSIGN = 16,
     TENANT_REQUEST,
+    TENANT_HIBERNATE,
     TENANT_UP = 32,
     TENANT_READY,
     TENANT_DONE,
     TENANT_FAILED,
+    TENANT_HIBERNATED,
 };
 
 /* In front of every message. */
@@ -118,6 +129,8 @@ struct zygote_ended {
  */
 struct tenant_assign {
     struct tenant_header header;
+    uint32_t hibernated; /* 1: the last descriptor is a hibernated guest, which goes on */
+    uint32_t reserved;
 };
 #define TENANT_CONTROL_FD 3
 #define TENANT_CONFIG_FD 4
@@ -139,6 +152,21 @@ struct tenant_request {
 };
 #define TENANT_MAX_ENV_BYTES (128u << 10)
 #define TENANT_MAX_REQUEST_BYTES (sizeof(struct tenant_request) + TENANT_MAX_ENV_BYTES)
+
+/* Write the guest to the descriptor, as soon as it waits for a request. The process goes on,
+ * whatever comes of it: who asked ends it, or sends it a request. */
+struct tenant_hibernate {
+    struct tenant_header header; /* one descriptor, opened for writing alone */
+    uint64_t max_bytes;
+    uint32_t whole; /* 1: the file is not to depend on the app's snapshot */
+    uint32_t reserved;
+};
+/* Text follows where it failed, as in DONE. */
+struct tenant_hibernated {
+    struct tenant_header header;
+    uint32_t status; /* enum status */
+    uint32_t text_bytes;
+};
 
 struct tenant_up {
     struct tenant_header header;

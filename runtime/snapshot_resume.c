@@ -218,9 +218,9 @@ static enum status restore(struct instance *i, struct snapshot *s, const struct 
 
 static enum status check_base(const struct snapshot *state, const struct snapshot *base,
                               struct error *err) {
-    static const struct digest none;
+    struct digest its_base;
     const struct snapshot_header *h = &state->header;
-    if (!base && !digest_equal(&h->base, &none))
+    if (!base && hibernate_base(state, &its_base))
         return error_set(err, ST_INCOMPATIBLE, "it is a difference to a snapshot");
     if (!base) return ST_OK;
     if (memcmp((const uint8_t *)base->tables + SNAPSHOT_DIGEST_OFFSET, h->base.bytes,

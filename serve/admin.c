@@ -99,10 +99,14 @@ static void put_site(struct buffer *b, const struct site *site) {
     put_number(b, "tenants_starting", n.starting);
     put_number(b, "tenants_idle", n.idle);
     put_number(b, "tenants_busy", n.busy);
+    put_number(b, "hibernated", n.hibernated);
+    put_number(b, "hibernated_bytes", n.hibernated_bytes);
+    put_number(b, "hibernations", c->hibernations + n.hibernations - site->seen.hibernations);
+    put_number(b, "resumes", c->resumes + n.resumes - site->seen.resumes);
     put_number(b, "cold_starts", c->cold_starts);
     put_number(b, "cpu_ns", c->cpu_ns);
     put_number(b, "overhead_cpu_ns",
-               c->overhead_ns + n.overhead_cpu_ns - site->overhead_seen_ns);
+               c->overhead_ns + n.overhead_cpu_ns - site->seen.overhead_ns);
     put_number(b, "received_bytes", c->received_bytes);
     put_number(b, "sent_bytes", c->sent_bytes);
     put_number(b, "memory_peak_bytes", c->memory_peak_bytes);

@@ -204,8 +204,6 @@ static enum status not_yet(struct reading *r, const struct tree_node *root) {
         const char *section, *key, *text;
     } keys[] = {
         {"instaboot", "secrets_at_resume", "has no effect yet: a snapshot is made anew"},
-        {"hibernate", "survives",
-         "has no effect yet: an idle instance ends, its state is gone"},
     };
     enum status status = ST_OK;
     for (size_t i = 0; i < countof(keys) && status == ST_OK; i++) {

@@ -115,7 +115,8 @@ static void on_tick(evutil_socket_t fd, short events, void *context) {
     if (front->draining) {
         http_server_drain(front);
         fcgi_server_drain(front);
-        if ((!front->connection_count && !front->exchanges) ||
+        uint32_t awake = pool_hibernate_all(front->pool);
+        if ((!front->connection_count && !front->exchanges && !awake) ||
             clock_steady_ns() > front->drain_until_ns)
             event_base_loopbreak(front->base);
         return;
@@ -227,9 +228,14 @@ static enum status open_all(struct front *front, const struct listen_sockets *so
     if (!front->reaper || !front->tick || !front->control ||
         event_add(front->tick, &tick) < 0 || event_add(front->control, NULL) < 0)
         return error_set(err, ST_NO_MEMORY, "out of memory");
+    char hibernated[4096];
+    snprintf(hibernated, sizeof hibernated, "%s/hibernated", o->state_dir ? o->state_dir : "");
     struct pool_options pool = {.tenant_program = o->tenant_program,
                                 .spares = o->spares,
                                 .max_tenants = o->max_tenants,
+                                .hibernate_dir = o->state_dir ? hibernated : NULL,
+                                .max_hibernated_bytes = o->max_hibernated_bytes,
+                                .keep_free_bytes = o->keep_free_bytes,
                                 .log = front_log_line,
                                 .event = front_log_event,
                                 .lost_volume = ask_to_mend,

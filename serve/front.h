@@ -69,7 +69,13 @@ struct site_counts {
     uint64_t memory_peak_bytes;
     uint64_t overhead_ns,
         overhead_recorded_ns; /* CPU outside of requests; pools that went included */
+    uint64_t hibernations, resumes, hibernate_failures, hibernated_refused; /* likewise */
     struct histogram duration, queue;
+};
+
+/* Counters of a site's pool, as far as they are in its site_counts. */
+struct site_seen {
+    uint64_t overhead_ns, hibernations, resumes, hibernate_failures, hibernated_refused;
 };
 
 /* An app that is served. It lives until its last exchange has ended. */
@@ -83,7 +89,7 @@ struct site {
     struct site_files *files; /* where scripts are found by path; else NULL */
     uint32_t exchanges;       /* in flight */
     bool removed, drained;
-    uint64_t overhead_seen_ns; /* of this pool's */
+    struct site_seen seen; /* of this pool's */
 };
 
 struct front {

@@ -69,13 +69,23 @@ static void on_drained(void *context) {
     free_if_over(site);
 }
 
-/* What the pool has used for tenants of the app beyond their requests. */
+static void take_count(uint64_t now, uint64_t *seen, uint64_t *sum) {
+    *sum += now - *seen;
+    *seen = now;
+}
+
+/* What the pool has used for tenants of the app beyond their requests, and done with them. */
 static void take_overhead(struct site *site) {
     struct pool_app_numbers numbers;
     if (!site->pool) return;
     pool_app_numbers(site->pool, &numbers);
-    site->counts->overhead_ns += numbers.overhead_cpu_ns - site->overhead_seen_ns;
-    site->overhead_seen_ns = numbers.overhead_cpu_ns;
+    struct site_counts *c = site->counts;
+    struct site_seen *seen = &site->seen;
+    take_count(numbers.overhead_cpu_ns, &seen->overhead_ns, &c->overhead_ns);
+    take_count(numbers.hibernations, &seen->hibernations, &c->hibernations);
+    take_count(numbers.resumes, &seen->resumes, &c->resumes);
+    take_count(numbers.hibernate_failures, &seen->hibernate_failures, &c->hibernate_failures);
+    take_count(numbers.hibernated_refused, &seen->hibernated_refused, &c->hibernated_refused);
 }
 
 static void remove_site(struct site *site) {
@@ -104,6 +114,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .interface = interfaces[app->interface],
         .reuse = reuses[app->reuse],
         .object_fd = kit->object_fd,
+        .object = kit->object,
         .snapshot_fd = kit->snapshot_fd,
         .counters_fd = kit->counters_fd,
         .argc = kit->argc,
@@ -123,7 +134,9 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .max_instances = l->instances,
         .max_queue = l->queue,
         .reuse_requests = app->reuse_requests,
-        .idle_ns = app->hibernate.idle_ns,
+        .idle_ns = app->hibernate.idle_ns ? app->hibernate.idle_ns : POOL_NEVER,
+        .hibernates = app->reuse == APP_KEEP,
+        .survives_reboot = app->hibernate.survives == APP_SURVIVE_REBOOT,
         .context = site,
     };
     enum status status = ST_OK;

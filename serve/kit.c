@@ -2,8 +2,8 @@
  * An app's kit, from the broker to the front: a sealed memory file with the app as JSON and the
  * strings, then the descriptors: object, snapshot and counters (where there are), directories.
  *
- *     u32 parts: 1 snapshot, 2 counters; str JSON; u32 argc, str...; u32 envc, str...;
- *     u32 dirs, { str guest path, u32 flags, u64 size, u64 inodes }...
+ *     u32 parts: 1 snapshot, 2 counters; the object's content digest; str JSON; u32 argc,
+ * str...; u32 envc, str...; u32 dirs, { str guest path, u32 flags, u64 size, u64 inodes }...
  *
  * flags: 1 read-only, 2 image, 4 in memory, 8 there is a descriptor, 16 a volume's control
  * connection
@@ -45,6 +45,7 @@ static enum status encode(const struct serve_kit *kit, struct buffer *b, struct 
     if (status != ST_OK) return status;
     buffer_put_u32(b, (kit->snapshot_fd >= 0 ? HAS_SNAPSHOT : 0) |
                           (kit->counters_fd >= 0 ? HAS_COUNTERS : 0));
+    buffer_put(b, kit->object.bytes, sizeof kit->object.bytes);
     buffer_put_str(b, json.bytes, json.size);
     put_strings(b, kit->argc, kit->argv);
     put_strings(b, kit->envc, kit->env);
@@ -105,7 +106,10 @@ static const char **read_strings(struct reader *r, struct arena *arena, uint32_t
 
 static enum status decode(struct reader *r, struct link_message *m, struct serve_kit *kit,
                           struct error *err) {
-    uint32_t parts = reader_u32(r), json_size = reader_u32(r);
+    uint32_t parts = reader_u32(r);
+    const uint8_t *object = reader_bytes(r, sizeof kit->object.bytes);
+    if (object) memcpy(kit->object.bytes, object, sizeof kit->object.bytes);
+    uint32_t json_size = reader_u32(r);
     const uint8_t *json = reader_bytes(r, json_size);
     if (!json) return error_set(err, ST_INTERNAL, "a kit is malformed");
     enum status status = app_parse(json, json_size, "app.yaml", "/", &kit->app, err);

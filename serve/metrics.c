@@ -40,6 +40,12 @@ static double of_cpu(const struct site_counts *c) { return seconds(c->cpu_ns); }
 static double of_overhead(const struct site_counts *c) { return seconds(c->overhead_ns); }
 static double of_cold(const struct site_counts *c) { return (double)c->cold_starts; }
 static double of_memory(const struct site_counts *c) { return (double)c->memory_peak_bytes; }
+static double of_written(const struct site_counts *c) { return (double)c->hibernations; }
+static double of_resumes(const struct site_counts *c) { return (double)c->resumes; }
+static double of_unwritten(const struct site_counts *c) {
+    return (double)c->hibernate_failures;
+}
+static double of_refused(const struct site_counts *c) { return (double)c->hibernated_refused; }
 
 static const struct {
     const char *name, *type, *help;
@@ -52,11 +58,18 @@ static const struct {
     {"hutch_app_cpu_seconds_total", "counter", "CPU time of tenants in requests, as billed.",
      of_cpu},
     {"hutch_app_overhead_cpu_seconds_total", "counter",
-     "CPU time of tenants outside of requests: starting, ending.", of_overhead},
+     "CPU time of tenants outside of requests: starting, hibernating, ending.", of_overhead},
     {"hutch_app_cold_starts_total", "counter", "Requests that a tenant was started for.",
      of_cold},
     {"hutch_app_memory_peak_bytes", "gauge", "Most linear memory that a request has had.",
      of_memory},
+    {"hutch_app_hibernations_total", "counter", "Idle instances that were written out.",
+     of_written},
+    {"hutch_app_resumes_total", "counter", "Hibernated instances that went on.", of_resumes},
+    {"hutch_app_hibernation_failures_total", "counter",
+     "Idle instances that could not be written out and stayed in memory.", of_unwritten},
+    {"hutch_app_hibernated_refused_total", "counter",
+     "Hibernated instances that were damaged, or of another version of the app.", of_refused},
 };
 
 static void histogram(struct evbuffer *out, const char *name, const char *help,
@@ -120,6 +133,22 @@ static void apps(struct front *front, struct evbuffer *out) {
         pool_app_numbers(s->pool, &n);
         evbuffer_add_printf(out, "hutch_app_queue_length{app=\"%s\"} %u\n", s->app->name,
                             n.queued);
+    }
+    head(out, "hutch_app_hibernated", "gauge", "Hibernated instances.");
+    for (const struct site *s = front->sites; s; s = s->next) {
+        struct pool_app_numbers n;
+        if (s->removed) continue;
+        pool_app_numbers(s->pool, &n);
+        evbuffer_add_printf(out, "hutch_app_hibernated{app=\"%s\"} %u\n", s->app->name,
+                            n.hibernated);
+    }
+    head(out, "hutch_app_hibernated_bytes", "gauge", "Bytes of their files.");
+    for (const struct site *s = front->sites; s; s = s->next) {
+        struct pool_app_numbers n;
+        if (s->removed) continue;
+        pool_app_numbers(s->pool, &n);
+        evbuffer_add_printf(out, "hutch_app_hibernated_bytes{app=\"%s\"} %llu\n", s->app->name,
+                            (unsigned long long)n.hibernated_bytes);
     }
     head(out, "hutch_app_tenants", "gauge", "Tenants of the app, by state.");
     for (const struct site *s = front->sites; s; s = s->next) {

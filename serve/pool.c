@@ -50,6 +50,7 @@ static void pool_work(evutil_socket_t fd, short events, void *context) {
         next = TAILQ_NEXT(app, link); /* it may go */
         app_dispatch(app);
     }
+    hibernate_work(pool);
     tenants_start(pool);
 }
 
@@ -73,6 +74,7 @@ enum status pool_create(struct event_base *base, const struct pool_options *opti
     pool->tenant_program = strdup(options->tenant_program);
     pool->slots = calloc(POOL_MAX_SLOTS, sizeof(struct pool_tenant *));
     event_assign(&pool->work, base, -1, 0, pool_work, pool);
+    hibernate_start(pool);
     enum status status = pool->tenant_program && pool->slots
                              ? zygote_start(pool, err)
                              : error_set(err, ST_NO_MEMORY, "out of memory");
@@ -87,6 +89,7 @@ enum status pool_create(struct event_base *base, const struct pool_options *opti
 void pool_destroy(struct pool *pool) {
     if (!pool) return;
     pool->closing = true;
+    hibernate_count_lost(pool);
     if (pool->zygote.socket >= 0 || pool->zygote.pid) zygote_stop(pool);
     struct pool_request *request;
     struct pool_app *app;
@@ -99,6 +102,7 @@ void pool_destroy(struct pool *pool) {
     }
     while ((app = TAILQ_FIRST(&pool->apps))) pool_app_free(app);
     event_del(&pool->work);
+    hibernate_stop(pool);
     free(pool->slots);
     free(pool->tenant_program);
     free(pool);

@@ -9,6 +9,7 @@
  *   pool_request.c requests: submitted, sent, ended
  *   pool_limit.c   CPU and wall-clock limits of requests
  *   pool_log.c     what guests write, as lines
+ *   pool_hibernate.c   idle tenants to files and back (hibernated.c: the directory)
  *
  * Ownership: descriptors and strings of a configuration are duplicated; a submitted stream_fd
  * is taken over. Threads: one, the event loop's; callbacks come from it, never from within
@@ -51,6 +52,9 @@ struct pool_options {
     uint32_t uid_base;          /* as root: tenants get uids from here on; 0: 2,000,000,000 */
     uint32_t uid_count;         /* ... so many; 0: 65,536 */
     uint64_t max_memory_bytes;  /* of any tenant's process, on top of its own limit; 0: 6 GiB */
+    const char *hibernate_dir;  /* files of hibernated instances; NULL: there are none */
+    uint64_t max_hibernated_bytes; /* of them together; 0: no limit */
+    uint64_t keep_free_bytes;      /* with less memory left, idle tenants go; 0: they stay */
     void (*log)(void *context, const struct pool_log_line *line); /* or NULL */
     /* Something an operator should hear: the zygote died, a layer of the sandbox is missing. */
     void (*event)(void *context, const char *text); /* or NULL */
@@ -88,13 +92,15 @@ struct pool_limits {
     uint32_t files;        /* open in the guest; 0: 4096 */
 };
 
+#define POOL_NEVER UINT64_MAX
 struct pool_app_config {
     const char *name;
     enum pool_interface interface;
     enum pool_reuse reuse;
-    int object_fd;   /* opened O_RDONLY */
-    int snapshot_fd; /* or -1 */
-    int counters_fd; /* memory in which its tenants count (runtime.h); or -1 */
+    int object_fd;        /* opened O_RDONLY */
+    struct digest object; /* its content digest; where it hibernates */
+    int snapshot_fd;      /* or -1 */
+    int counters_fd;      /* memory in which its tenants count (runtime.h); or -1 */
     uint32_t argc, envc, dir_count;
     const char *const *argv, *const *env;
     const struct tenant_dir *dirs;
@@ -103,14 +109,20 @@ struct pool_app_config {
     uint32_t warm;           /* tenants kept ready without a request */
     uint32_t max_queue;      /* requests that wait; 0: 1024 */
     uint32_t reuse_requests; /* a tenant ends after so many; 0: never */
-    uint64_t idle_ns;        /* an idle tenant beyond warm ends after; 0: 10 s */
-    void *context;           /* pool_app_context gives it back */
+    uint64_t idle_ns;        /* an idle tenant beyond warm ends after; 0: 10 s; POOL_NEVER */
+    /* keep: it does not end, but is written to a file, and goes on with the next request; where
+     * that is not possible it stays. */
+    bool hibernates, survives_reboot;
+    void *context; /* pool_app_context gives it back */
 };
 enum status pool_app_add(struct pool *pool, const struct pool_app_config *config,
                          struct pool_app **ret_app, struct error *err) must_check;
 /* No more submissions; what is queued or under way is finished, then it is freed (and drained
  * called, where not NULL). */
 void pool_app_remove(struct pool_app *app, void (*drained)(void *context), void *context);
+/* Begins to write out every idle tenant that can be. How many are still in memory: 0, and all
+ * have been written. */
+uint32_t pool_hibernate_all(struct pool *pool);
 void *pool_app_context(const struct pool_app *app);
 const char *pool_app_name(const struct pool_app *app);
 
@@ -175,6 +187,10 @@ struct pool_app_numbers {
     uint64_t cpu_ns;                    /* of requests */
     uint64_t overhead_cpu_ns;           /* of starting and ending tenants */
     uint64_t log_bytes;
+    uint32_t hibernated; /* instances, now */
+    uint64_t hibernated_bytes;
+    uint64_t hibernations, resumes, hibernate_failures;
+    uint64_t hibernated_refused; /* files that nobody went on from */
 };
 struct pool_numbers {
     uint32_t spares, tenants;

@@ -12,6 +12,7 @@
 #define DEFAULT_QUEUE 1024u
 #define DEFAULT_IDLE_NS UINT64_C(10000000000)
 #define ASK_AGAIN_NS UINT64_C(1000000000)
+#define LOOK_NS UINT64_C(60000000000) /* for idle tenants, at least so often */
 #define RETRY_FIRST_NS UINT64_C(100000000)
 
 void *pool_app_context(const struct pool_app *app) { return app->config.context; }
@@ -23,6 +24,7 @@ void pool_app_numbers(const struct pool_app *app, struct pool_app_numbers *ret) 
     ret->idle = app->idle_count;
     ret->busy = app->busy_count;
     ret->queued = app->queue_length;
+    hibernate_numbers(app, ret);
 }
 
 /* ---- tenants for requests ---------------------------------------------------------------- */
@@ -33,7 +35,8 @@ bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count) {
                         ? app->config.max_instances - app->tenant_count
                         : 0;
     uint32_t ready = app->idle_count + app->warming_count;
-    uint32_t wanted = app->queue_length;
+    uint32_t coming = app->coming_count;
+    uint32_t wanted = app->queue_length > coming ? app->queue_length - coming : 0;
     if (!app->removed && app->config.warm > ready + wanted) wanted = app->config.warm - ready;
     *ret_count = wanted < room ? wanted : room;
     return *ret_count > 0;
@@ -55,13 +58,19 @@ static struct pool_tenant *take_spare(struct pool_app *app) {
     struct pool_tenant *spare;
     if (app->tenant_count >= app->config.max_instances) return NULL;
     while ((spare = TAILQ_FIRST(&app->pool->spares)))
-        if (tenant_assign(spare, app)) return spare;
+        if (tenant_assign(spare, app, -1)) return spare;
     return NULL;
 }
 
+/* Or they are the next one's, where it is the same to a guest. */
 static void end_all(struct pool_app *app) {
     struct pool_tenant *idle;
-    while ((idle = TAILQ_FIRST(&app->idle))) tenant_end(idle);
+    struct pool_app *heir = hibernate_heir(app);
+    while ((idle = TAILQ_LAST(&app->idle, tenant_list)))
+        if (heir)
+            tenant_move(idle, heir);
+        else
+            tenant_end(idle);
 }
 
 static bool has_tenants(const struct pool_app *app) {
@@ -80,7 +89,15 @@ void app_dispatch(struct pool_app *app) {
     struct pool_request *r;
     while ((r = TAILQ_FIRST(&app->queue))) {
         struct pool_tenant *tenant = TAILQ_FIRST(&app->idle);
-        if (!tenant && !holds_back(app)) tenant = take_spare(app);
+        if (!tenant) {
+            /* Those that go on from a file get their requests once they are up. */
+            if (app->coming_count >= app->queue_length || holds_back(app)) break;
+            if (hibernate_waits(app)) {
+                if (!hibernate_resume_one(app)) break;
+                continue;
+            }
+            tenant = take_spare(app);
+        }
         if (!tenant) break;
         if (!tenant_send_request(tenant, r)) continue; /* that one is dead: another */
         TAILQ_REMOVE(&app->queue, r, link);
@@ -97,17 +114,26 @@ void app_dispatch(struct pool_app *app) {
 
 /* ---- idle tenants ------------------------------------------------------------------------ */
 
+static void set_idle_timer(struct pool_app *app) {
+    uint64_t ns = app->config.idle_ns / 2 + 1000000;
+    pool_set_timer(&app->timer, ns < LOOK_NS ? ns : LOOK_NS);
+}
+
 static void on_timer(evutil_socket_t fd, short events, void *context) {
     (void)fd, (void)events;
     struct pool_app *app = context;
     uint64_t now = pool_now_ns();
-    struct pool_tenant *oldest;
-    while (app->idle_count > app->config.warm &&
-           (oldest = TAILQ_LAST(&app->idle, tenant_list)) &&
-           now - oldest->idle_since_ns >= app->config.idle_ns)
-        tenant_end(oldest);
+    struct pool_tenant *t = TAILQ_LAST(&app->idle, tenant_list), *younger;
+    for (uint32_t more = app->idle_count; t && more > app->config.warm; t = younger, more--) {
+        younger = TAILQ_PREV(t, tenant_list, link);
+        if (now - t->idle_since_ns < app->config.idle_ns) break;
+        if (app->config.hibernates)
+            (void)hibernate_begin(t);
+        else
+            tenant_end(t);
+    }
     pool_wake(app->pool);
-    pool_set_timer(&app->timer, app->config.idle_ns / 2 + 1000000);
+    set_idle_timer(app);
 }
 
 /* ---- volumes ----------------------------------------------------------------------------- */
@@ -176,9 +202,9 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
         if ((status = copy_fd(c->counters_fd, &app->fds[at++], err)) != ST_OK) return status;
     }
     for (uint32_t i = 0; i < c->dir_count; i++) {
-        if (at >= TENANT_MAX_FDS)
+        if (at >= TENANT_MAX_FDS - 1) /* one more may be a hibernated guest */
             return error_set(err, ST_LIMIT, "app %s has more than %u directories", app->name,
-                             TENANT_MAX_FDS - TENANT_ASSIGNED_REST);
+                             TENANT_MAX_FDS - 1 - TENANT_ASSIGNED_REST);
         dirs[i] = c->dirs[i];
         if (c->dirs[i].fd < 0) continue;
         if ((status = copy_fd(c->dirs[i].fd, &app->fds[at], err)) != ST_OK) return status;
@@ -211,6 +237,8 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
                      .prefault = snapshot >= 0 && !getenv("HUTCH_NO_PREFAULT")},
     };
     int config_fd = -1;
+    if (c->hibernates && (status = hibernate_prepare(app, &config, err)) != ST_OK)
+        return status;
     status = tenant_config_write(&config, &config_fd, err);
     if (status != ST_OK) return status;
     app->fds[TENANT_ASSIGNED_CONFIG] = config_fd;
@@ -243,7 +271,8 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
         pool_app_free(app);
         return status;
     }
-    pool_set_timer(&app->timer, app->config.idle_ns / 2 + 1000000);
+    hibernate_adopt(app);
+    set_idle_timer(app);
     pool_wake(pool);
     *ret_app = app;
     return ST_OK;

@@ -13,6 +13,7 @@
 #define HUTCH_SERVE_POOL_PRIVATE_H
 
 #include "loader/tenant_protocol.h"
+#include "serve/hibernated.h"
 #include "serve/pool.h"
 
 #include <event2/event.h>
@@ -37,7 +38,12 @@ struct pool_tenant {
     uint64_t cpu_ns;              /* of requests that ended */
     uint64_t born_ns, idle_since_ns, killed_ns;
     uint64_t memory_bytes;
-    struct event backstop;         /* ENDING: is it dead yet? WARMING: is it up? */
+    struct event backstop; /* ENDING: is it dead yet? WARMING: is it up? Writing: how much? */
+    struct pool_writing *writing; /* pool_hibernate.c: the file it is being written to */
+    struct hibernated *resuming;  /* what it goes on from, until it is up */
+    bool went_on;                 /* it did */
+    uint64_t hibernate_retry_ns;  /* not before */
+    uint32_t hibernate_failures;
     struct pool_log *log;          /* NULL: a spare */
     TAILQ_ENTRY(pool_tenant) link; /* spares, or the app's idle ones */
 };
@@ -86,6 +92,10 @@ struct pool_app {
     uint64_t retry_ns;  /* after tenants could not be started: not before */
     uint32_t failures;  /* in a row */
     struct event timer; /* idle tenants, retries */
+    struct hibernated_key key;
+    bool hibernates_whole;
+    uint64_t hibernated_max_bytes;
+    uint32_t coming_count; /* of those that warm up: they go on from a file */
     struct pool_app_numbers numbers;
     TAILQ_ENTRY(pool_app) link;
 };
@@ -118,6 +128,10 @@ struct pool {
     struct event work;        /* dispatch and callbacks, outside of whoever caused them */
     struct pool_numbers numbers;
     bool closing;
+    struct hibernated_dir *hibernated; /* NULL: nothing is hibernated */
+    struct event pressure;
+    uint32_t pressure_turns, writing_count;
+    bool hibernating_all;
 };
 
 /* ---- pool.c ---- */
@@ -136,12 +150,15 @@ bool zygote_ask(struct pool *pool, struct pool_tenant *tenant, int control_end);
 /* ---- pool_tenant.c ---- */
 /* Starts spares as they are needed. */
 void tenants_start(struct pool *pool);
-/* A spare becomes the app's; false where it died meanwhile. */
-bool tenant_assign(struct pool_tenant *tenant, struct pool_app *app);
+/* A spare becomes the app's, to go on from a hibernated guest (or -1); false where it died
+ * meanwhile. */
+bool tenant_assign(struct pool_tenant *tenant, struct pool_app *app, int hibernated_fd);
 bool tenant_send_request(struct pool_tenant *tenant, struct pool_request *request);
 /* CPU time up to now_ns that is no request's. */
 void tenant_account(struct pool_tenant *tenant, uint64_t now_ns);
 void tenant_set_idle(struct pool_tenant *tenant);
+/* An idle tenant becomes another app's, for which it was started as well. */
+void tenant_move(struct pool_tenant *tenant, struct pool_app *to);
 /* Kills it. It goes when the zygote has reaped it. */
 void tenant_end(struct pool_tenant *tenant);
 /* Told by the zygote, or the zygote itself is gone (status -1, cpu_ns 0). */
@@ -157,6 +174,34 @@ void pool_app_free(struct pool_app *app);
 /* The holder of one of its volumes has gone. */
 void app_lost_volume(struct pool_app *app);
 bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
+
+/* ---- pool_hibernate.c ---- */
+void hibernate_start(struct pool *pool);
+void hibernate_stop(struct pool *pool);
+/* What its files are bound to; and what to do with those there are. */
+enum status hibernate_prepare(struct pool_app *app, const struct tenant_config *config,
+                              struct error *err) must_check;
+void hibernate_adopt(struct pool_app *app);
+/* Has an idle tenant write itself out; false where it cannot be now. It may have ended. */
+bool hibernate_begin(struct pool_tenant *tenant);
+/* It is given a request while it writes. */
+void hibernate_cancel(struct pool_tenant *tenant);
+void hibernate_watch(struct pool_tenant *tenant);
+bool hibernate_take(struct pool_tenant *tenant, const struct tenant_hibernated *message,
+                    const char *text);
+/* Whether there is a file to go on from; a spare that does. */
+bool hibernate_waits(const struct pool_app *app);
+bool hibernate_resume_one(struct pool_app *app);
+void hibernate_resumed(struct pool_tenant *tenant); /* READY: the file goes */
+/* FAILED; false: it may be tried again. */
+bool hibernate_refused(struct pool_tenant *tenant, enum status status, const char *text,
+                       size_t length);
+void hibernate_tenant_ended(struct pool_tenant *tenant, bool with_zygote);
+/* The app that has taken the place of a removed one and can have its tenants; NULL. */
+struct pool_app *hibernate_heir(const struct pool_app *app);
+void hibernate_work(struct pool *pool);
+void hibernate_count_lost(struct pool *pool);
+void hibernate_numbers(const struct pool_app *app, struct pool_app_numbers *ret);
 
 /* ---- pool_request.c ---- */
 /* The tenant's process has said, or the kernel has, how it ended. Moves it to pool->over. */

@@ -89,6 +89,10 @@ static void kill_process(struct pool_tenant *t) {
 static void on_backstop(evutil_socket_t fd, short events, void *context) {
     (void)fd, (void)events;
     struct pool_tenant *t = context;
+    if (t->writing && t->state != POOL_TENANT_ENDING) {
+        hibernate_watch(t);
+        return;
+    }
     if (t->state != POOL_TENANT_ENDING) {
         tenant_end(t); /* it has not come up in time */
         return;
@@ -132,6 +136,7 @@ void tenant_ended(struct pool_tenant *t, int status, uint64_t cpu_ns) {
     struct pool *pool = t->pool;
     struct pool_request *request = t->request;
     tenant_end(t);
+    hibernate_tenant_ended(t, status == -1);
     if (t->log) {
         log_drain(t->log);
         log_destroy(t->log);
@@ -170,6 +175,7 @@ union tenant_answer {
     struct tenant_ready ready;
     struct tenant_done done;
     struct tenant_failed failed;
+    struct tenant_hibernated hibernated;
     char bytes[TENANT_MAX_ANSWER_BYTES];
 };
 
@@ -211,7 +217,7 @@ static bool take_up(struct pool_tenant *t, const struct tenant_up *up) {
 static bool take_ready(struct pool_tenant *t, const struct tenant_ready *ready) {
     t->memory_bytes = ready->memory_bytes;
     t->app->failures = 0;
-    if (t->state == POOL_TENANT_BUSY && t->request && t->request->cold) {
+    if (t->state == POOL_TENANT_BUSY && t->request && t->request->starting) {
         t->request->starting = false;
         request_close_stream(t->request);
         uint64_t cpu_ns = 0;
@@ -221,6 +227,11 @@ static bool take_ready(struct pool_tenant *t, const struct tenant_ready *ready) 
     }
     if (t->state != POOL_TENANT_WARMING) return false;
     event_del(&t->backstop);
+    if (t->resuming && t->app->removed && !hibernate_heir(t->app)) {
+        tenant_end(t); /* nobody will ask it; its file stays as it is */
+        return true;
+    }
+    if (t->resuming) hibernate_resumed(t);
     tenant_set_idle(t);
     return true;
 }
@@ -272,8 +283,9 @@ static bool take_done(struct pool_tenant *t, const struct tenant_done *done, con
     uint64_t now_ns = 0;
     bool known = tenant_cpu_ns(t, &now_ns);
     const struct pool_app *app = t->app;
+    struct pool_app *heir = app->removed ? hibernate_heir(app) : NULL;
     bool stays = known && done->end == TENANT_RETURNED && !done->last && !r->broken &&
-                 !r->cancelled && app->config.reuse != POOL_FRESH && !app->removed &&
+                 !r->cancelled && app->config.reuse != POOL_FRESH && (!app->removed || heir) &&
                  !(app->config.reuse_requests && t->requests >= app->config.reuse_requests);
     if (known) {
         r->outcome.cpu_ns = now_ns > r->cpu_start_ns ? now_ns - r->cpu_start_ns : 0;
@@ -287,10 +299,17 @@ static bool take_done(struct pool_tenant *t, const struct tenant_done *done, con
         tenant_set_idle(t);
     else
         tenant_end(t);
+    if (stays && heir) tenant_move(t, heir);
     return true;
 }
 
-static bool take_failed(struct pool_tenant *t, const char *text, size_t length) {
+static bool take_failed(struct pool_tenant *t, enum status status, const char *text,
+                        size_t length) {
+    if (t->resuming) {
+        if (!hibernate_refused(t, status, text, length)) t->app->failures++;
+        tenant_end(t);
+        return true;
+    }
     t->app->failures++;
     if (t->request) {
         t->request->outcome.end = POOL_DIED;
@@ -316,7 +335,13 @@ static bool take_message(struct pool_tenant *t, const union tenant_answer *m, si
         return t->app && size >= sizeof m->failed &&
                m->failed.text_bytes <= TENANT_MAX_TEXT_BYTES &&
                size == sizeof m->failed + m->failed.text_bytes &&
-               take_failed(t, m->bytes + sizeof m->failed, m->failed.text_bytes);
+               take_failed(t, (enum status)m->failed.status, m->bytes + sizeof m->failed,
+                           m->failed.text_bytes);
+    case TENANT_HIBERNATED:
+        return t->app && size >= sizeof m->hibernated &&
+               m->hibernated.text_bytes <= TENANT_MAX_TEXT_BYTES &&
+               size == sizeof m->hibernated + m->hibernated.text_bytes &&
+               hibernate_take(t, &m->hibernated, m->bytes + sizeof m->hibernated);
     default: return false;
     }
 }
@@ -406,26 +431,39 @@ void tenant_forked(struct pool_tenant *t, int pidfd) {
 /* ---- its app and its requests ------------------------------------------------------------ */
 
 /* What ASSIGN sends, with a session of its own for each volume. 0 or an errno. */
-static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_end) {
+static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_end,
+                           int hibernated_fd) {
     struct tenant_assign message = {
         .header = tenant_header(TENANT_ASSIGN, sizeof message, 0),
+        .hibernated = hibernated_fd >= 0,
     };
     int fds[TENANT_MAX_FDS], error = 0;
-    uint32_t opened = 0;
+    uint32_t opened = 0, count = app->fd_count;
     memcpy(fds, app->fds, sizeof fds);
     fds[TENANT_ASSIGNED_LOG] = log_end;
     for (; opened < app->fd_count && !error; opened++)
         if (app->volumes >> opened & 1) error = holder_open_session(fds[opened], &fds[opened]);
     bool lost = error != 0;
-    if (!error)
-        error = tenant_send(t->control, &message, sizeof message, NULL, 0, fds, app->fd_count);
+    if (hibernated_fd >= 0) fds[count++] = hibernated_fd;
+    if (!error) error = tenant_send(t->control, &message, sizeof message, NULL, 0, fds, count);
     for (uint32_t i = 0; i < opened; i++)
         if (app->volumes >> i & 1 && fds[i] != app->fds[i]) close(fds[i]);
     if (lost) app_lost_volume(app);
     return error;
 }
 
-bool tenant_assign(struct pool_tenant *t, struct pool_app *app) {
+void tenant_move(struct pool_tenant *t, struct pool_app *to) {
+    CHECK(t->state == POOL_TENANT_IDLE);
+    leave_state(t);
+    t->app->tenant_count--;
+    t->app = to;
+    to->tenant_count++;
+    TAILQ_INSERT_HEAD(&to->idle, t, link);
+    to->idle_count++;
+    pool_wake(t->pool);
+}
+
+bool tenant_assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd) {
     int log_end = -1;
     leave_state(t);
     t->state = POOL_TENANT_WARMING;
@@ -435,7 +473,7 @@ bool tenant_assign(struct pool_tenant *t, struct pool_app *app) {
     t->log = log_create(t, &log_end);
     int error = ENOMEM;
     if (t->log) {
-        error = send_assignment(t, app, log_end);
+        error = send_assignment(t, app, log_end, hibernated_fd);
         close(log_end);
     }
     if (error) {
@@ -470,7 +508,9 @@ bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
     t->requests++;
     tenant_account(t, cpu_ns);
     r->tenant = t;
-    r->cold = r->starting = cold;
+    r->starting = cold;
+    r->cold = cold || (t->went_on && t->requests == 1);
+    if (t->writing) hibernate_cancel(t);
     r->cpu_start_ns = cpu_ns;
     r->started_ns = pool_now_ns();
     /* A cold tenant may die before the guest has seen anything of the request: then the stream

@@ -25,6 +25,7 @@ struct serve_kit {
     struct app *app;
     int object_fd, snapshot_fd; /* -1: none; likewise below */
     int counters_fd;            /* sealed memory in which all instances count what they do */
+    struct digest object;       /* the code object's content digest */
     uint32_t argc, envc, dir_count;
     const char **argv, **env;
     struct tenant_dir *dirs;
@@ -43,10 +44,11 @@ struct serve_options {
     uint32_t source_count;
     const char *const *listen, *const *fastcgi_listen, *const *admin_listen;
     uint32_t listen_count, fastcgi_count, admin_count;
-    const char *state_dir;        /* for records; NULL: none are kept */
+    const char *state_dir; /* for records and hibernated instances; NULL: none are kept */
     const char *access_log, *log; /* "-": standard output, standard error; "off" */
     const char *tenant_program;   /* path of hutch-tenant */
     uint32_t spares, max_tenants; /* of the pool */
+    uint64_t max_hibernated_bytes, keep_free_bytes; /* pool.h */
     uint32_t max_connections;
     uint64_t head_bytes, line_bytes;              /* of a request */
     uint64_t head_ns, body_ns, write_ns, idle_ns; /* timeouts of clients */

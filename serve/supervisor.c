@@ -364,6 +364,7 @@ struct serve_options serve_defaults(void) {
     return (struct serve_options){.access_log = "-",
                                   .log = "-",
                                   .spares = 2,
+                                  .max_hibernated_bytes = UINT64_C(16) << 30,
                                   .max_connections = 8192,
                                   .head_bytes = 32 << 10,
                                   .line_bytes = 8 << 10,

@@ -11,6 +11,7 @@ struct serve_command {
     struct serve_options options;
     const char *head_time, *body_time, *write_time, *idle_time, *drain_time;
     const char *head_size, *line_size, *spares, *tenants, *connections, *level;
+    const char *keep_free, *max_hibernated;
     bool help;
 };
 
@@ -60,6 +61,11 @@ static enum status take_values(struct serve_command *c, struct kit_maker *maker,
     if (status == ST_OK)
         status =
             take_size("max-request-line", c->line_size, 256, 32 << 10, &o->line_bytes, err);
+    if (status == ST_OK)
+        status = take_size("keep-free", c->keep_free, 0, UINT64_MAX, &o->keep_free_bytes, err);
+    if (status == ST_OK)
+        status = take_size("max-hibernated", c->max_hibernated, 0, UINT64_MAX,
+                           &o->max_hibernated_bytes, err);
     if (status == ST_OK) status = take_number("spares", c->spares, 1, 1000, &o->spares, err);
     if (status == ST_OK)
         status = take_number("max-tenants", c->tenants, 1, 100000, &o->max_tenants, err);
@@ -108,6 +114,8 @@ int cmd_serve(int argc, char **argv) {
                               .secrets_dir = "/etc/hutch/secrets"};
     struct serve_command c = {.options = serve_defaults()};
     struct serve_options *o = &c.options;
+    o->keep_free_bytes =
+        (uint64_t)sysconf(_SC_PHYS_PAGES) / 20 * (uint64_t)sysconf(_SC_PAGESIZE);
     size_t room = (size_t)argc + 1;
     auto_free const char **lists = calloc(4 * room, sizeof *lists);
     if (!lists)
@@ -143,6 +151,8 @@ int cmd_serve(int argc, char **argv) {
         {.name = "max-connections", .value = &c.connections},
         {.name = "max-tenants", .value = &c.tenants},
         {.name = "spares", .value = &c.spares},
+        {.name = "keep-free", .value = &c.keep_free},
+        {.name = "max-hibernated", .value = &c.max_hibernated},
         {.letter = 'h', .name = "help", .flag = &c.help},
     };
     enum status status =

@@ -94,17 +94,17 @@ static void print_table(const struct top_status *now, const struct top_status *b
            " spare)%s%s\n",
            now->version, time_text(up_s, up), now->connections, now->tenants, now->spares,
            now->draining ? ", draining" : "", end);
-    printf("%-20s %-7s %-5s %5s %5s %5s %8s %10s %7s %7s %7s %6s %8s %8s %8s%s\n", "APP",
-           "SPEAKS", "REUSE", "BUSY", "IDLE", "QUEUE", "REQ/S", "REQUESTS", "ERRORS", "P50",
-           "P99", "%CPU", "CPU", "PRIVATE", "SHARED", end);
+    printf("%-20s %-7s %-5s %5s %5s %5s %5s %8s %10s %7s %7s %7s %6s %8s %8s %8s%s\n", "APP",
+           "SPEAKS", "REUSE", "BUSY", "IDLE", "SLEEP", "QUEUE", "REQ/S", "REQUESTS", "ERRORS",
+           "P50", "P99", "%CPU", "CPU", "PRIVATE", "SHARED", end);
     qsort(now->apps, now->app_count, sizeof *now->apps, compare);
     for (uint32_t i = 0; i < now->app_count && (rows <= 0 || (int)i < rows - 3); i++) {
         const struct top_app *app = &now->apps[i];
         struct rates r = rates_of(app, now, before);
-        printf("%-20.20s %-7s %-5s %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %8.1f %10" PRIu64
-               " %7" PRIu64 " %7s %7s %6.1f %8s %8s %8s%s\n",
+        printf("%-20.20s %-7s %-5s %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64
+               " %8.1f %10" PRIu64 " %7" PRIu64 " %7s %7s %6.1f %8s %8s %8s%s\n",
                app->name, app->interface, app->reuse, app->busy, app->idle + app->starting,
-               app->queued, r.requests_per_s, app->requests, app->errors,
+               app->hibernated, app->queued, r.requests_per_s, app->requests, app->errors,
                time_text(app->p50_s, t[0]), time_text(app->p99_s, t[1]), r.cpu_share * 100,
                time_text((double)app->cpu_ns / 1e9, t[2]),
                bytes_text(app->memory_known, app->private_bytes, m[0]),

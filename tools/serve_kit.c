@@ -6,6 +6,7 @@
 #include "tools/serve_cli.h"
 
 #include "tools/app_kit.h"
+#include "loader/loader.h"
 #include "tools/bundle_cli.h"
 #include "tools/stored_app.h"
 
@@ -112,6 +113,18 @@ static enum status place_object(struct serve_kit *kit, struct error *err) {
     return ST_OK;
 }
 
+/* What hibernated instances are bound to. */
+static enum status identify_object(struct serve_kit *kit, struct error *err) {
+    struct loaded *loaded = NULL;
+    int copy = fcntl(kit->object_fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) return error_set_errno(err, ST_IO, "cannot duplicate a descriptor");
+    enum status status = loader_open_brief(copy, &loaded, err);
+    if (status != ST_OK) return status;
+    kit->object = loaded->object.compat.content;
+    loader_close(loaded);
+    return ST_OK;
+}
+
 /* ---- mounts ------------------------------------------------------------------------------ */
 
 /* Into the store, where the same image is the same file: so a reload knows what has changed. */
@@ -170,7 +183,8 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
     status = app->module.kind == APP_MODULE_FILE ? module_from_file(m, kit, err)
                                                  : module_from_store(m, kit, err);
     if (status != ST_OK) return error_wrap(err, "%s: module %s", app->file, app->module.text);
-    if ((status = place_object(kit, err)) != ST_OK)
+    if ((status = place_object(kit, err)) != ST_OK ||
+        (status = identify_object(kit, err)) != ST_OK)
         return error_wrap(err, "%s: module %s", app->file, app->module.text);
     if (m->profile_dir && (status = serve_counts_begin(m, kit, err)) != ST_OK)
         return error_wrap(err, "%s", app->file);

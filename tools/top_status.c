@@ -107,6 +107,7 @@ static void take_app(const json_t *item, struct top_app *ret) {
         .starting = number(item, "tenants_starting"),
         .idle = number(item, "tenants_idle"),
         .busy = number(item, "tenants_busy"),
+        .hibernated = number(item, "hibernated"),
         .cold_starts = number(item, "cold_starts"),
         .cpu_ns = number(item, "cpu_ns"),
         .overhead_cpu_ns = number(item, "overhead_cpu_ns"),

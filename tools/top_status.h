@@ -13,7 +13,7 @@
 
 struct top_app {
     const char *name, *interface, *reuse; /* borrowed from the JSON */
-    uint64_t requests, errors, in_flight, queued, starting, idle, busy, cold_starts;
+    uint64_t requests, errors, in_flight, queued, starting, idle, busy, hibernated, cold_starts;
     uint64_t cpu_ns, overhead_cpu_ns;
     double p50_s, p99_s;
     /* Of its tenants' processes; memory_known: at least one could be read. */

@@ -381,7 +381,7 @@ STATUS = {
               "queued": 0, "tenants_starting": 0, "tenants_idle": 0, "tenants_busy": 0, "cold_starts": 5,
               "cpu_ns": 1_000_000, "overhead_cpu_ns": 0, "p50_s": 0.0005, "p99_s": 0.25},
              {"name": "shop", "interface": "http", "reuse": "keep", "requests": 1000, "errors": 0, "in_flight": 1,
-              "queued": 2, "tenants_starting": 0, "tenants_idle": 1, "tenants_busy": 1, "cold_starts": 1,
+              "queued": 2, "tenants_starting": 0, "tenants_idle": 1, "hibernated": 3, "tenants_busy": 1, "cold_starts": 1,
               "cpu_ns": 5_000_000_000, "overhead_cpu_ns": 0, "p50_s": 0.002, "p99_s": 1.5}],
 }
 
@@ -418,8 +418,8 @@ def top():
     check(r.status == 0 and len(lines) == 4 and lines[0].startswith("hutch 1, up 10.0s, 3 connections, 2 tenants"),
           "once", r)
     shop = lines[2].split()
-    check(shop[:9] == ["shop", "http", "keep", "1", "1", "2", "100.0", "1000", "0"] and
-          shop[9:13] == ["2.0ms", "1.5s", "50.0", "5.0s"], "the busiest first", shop)
+    check(shop[:9] == ["shop", "http", "keep", "1", "1", "3", "2", "100.0", "1000"] and
+          shop[9:14] == ["0", "2.0ms", "1.5s", "50.0", "5.0s"], "the busiest first", shop)
     check(lines[3].split()[0] == "small" and shop[13] != "-", "memory of a process that is there", r)
     r = run("top", "--json", "--admin", serve_once(reply))
     got = json.loads(r.out)["apps"]

@@ -136,6 +136,11 @@ def changes():
 
 
 @test
+def hibernated():
+    program("fault_hibernated")
+
+
+@test
 def damage():
     program("fault_damage", *(["--all"] if ALL else []), BUILD / "tests/unit/seed.hutch")
 
