@@ -368,7 +368,7 @@ def tenants_that_are_killed():
             os.kill(busy[0]["pid"], signal.SIGKILL)
             answer = read_all(c)
             check(status_of(answer) == 502, "one killed at work: 502", answer)
-        line = [x for x in s.lines() if x.get("trouble") == "died"]
+        line = wait_for(lambda: [x for x in s.lines() if x.get("trouble") == "died"])
         check(line, "the log says so", s.lines()[-2:])
         check(ask(s, "http", "/x")[0] == 200 and ask(s, "cgi", "/x")[0] == 200, "the apps go on")
         check(s.child("front") == front, "the front has not noticed")
