@@ -243,7 +243,9 @@ def what_apps_bring():
 @test
 def private_volumes():
     more = "volumes: [{kind: private, path: /tmp, size: 1M}]\n"
-    with serve(**{i: hosted(i, more=more) for i in INTERFACES}) as s:
+    # one instance: another might answer while the first still says that it is done
+    with serve(**{i: hosted(i, more=more).replace("instances: 8", "instances: 1")
+                  for i in INTERFACES}) as s:
         for i in INTERFACES:
             sizes = [ask(s, i, "/write")[2] for _ in range(3)]
             check(sizes == ([b"1\n"] * 3 if i == "cgi" else [b"1\n", b"2\n", b"3\n"]),
