@@ -13,13 +13,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 
 import bundlelib
+import bundle_snapshots  # its tests come next
 import bundleworld
 from bundlelib import Bundle
-from bundleworld import (HUTCH, WORK, bundle, check, contents, environment, expect, key, plain,
-                         refused, resealed, run, show, test, tree, trusted, without_compiler)
+from bundleworld import (HUTCH, ROOT, WORK, bundle, check, contents, environment, expect, key, plain,
+                         refused, resealed, run, show, test, tree, trusted, with_image,
+                         without_compiler)
 
 
 # ---- the ordinary way ------------------------------------------------------------------------
@@ -220,6 +223,13 @@ def the_same_bytes():
           "the same input gives the same bundle")
 
 
+def second_reader(path, *publics):
+    """What a reader written by the pages alone finds in a bundle; None where it refuses it."""
+    done = subprocess.run(["/usr/bin/python3", ROOT / "tests/integration/reader.py", "bundle", path, *publics],
+                          capture_output=True)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
 @test
 def another_implementation():
     """What docs/bundle.md says is enough to check a bundle, and to make one."""
@@ -234,6 +244,23 @@ def another_implementation():
         content = made.content(layer)
         check(bundlelib.sha256(content) == layer["content"] and len(content) == layer["contentSize"],
               "zstd unpacks a layer", layer)
+    whole = bundle_snapshots.warm()
+    shown = json.loads(run("inspect", "--json", whole).out)
+    found = second_reader(whole, key("ci")[1])
+    check(found and found["name"] == "warm:1" and found["signed_by"] == ["sha256:" + shown["key"]]
+          and found["layers"] == [[x["kind"], "sha256:" + x["sha256"], x["size_bytes"]] for x in shown["layers"]],
+          "a second reader finds the same", found, shown)
+    check(second_reader(with_image(), key("ci")[1])["layers"][-1][0] == "image", "an image too")
+    check(second_reader(whole, key("stranger")[1])["signed_by"] == [], "signed by nobody that it knows")
+    dice, data = random.Random(7), whole.read_bytes()
+    with tarfile.open(whole) as tar:
+        used = [m for m in tar if m.isfile() and m.name != "index.json"]
+    for member in used:
+        bad = bytearray(data)
+        bad[member.offset_data + dice.randrange(member.size)] ^= 1 << dice.randrange(8)
+        (WORK / "bad.tar").write_bytes(bad)
+        refused("bad.tar", "")
+        check(second_reader(WORK / "bad.tar", key("ci")[1]) is None, f"both refuse {member.name}")
     path = resealed("other", lambda b: b.statement.update(sequence=2000, creator="openssl"))
     expect(run("import", path, cache="other"), 0)
     expect(run("run", "show:1", cache="other", tool=without_compiler()), 0, out="[show]\n")
@@ -380,7 +407,6 @@ def through_a_registry():
     expect(run("import", "again.tar", cache="again"), 0)
 
 
-import bundle_snapshots  # noqa: E402, F401: its tests come next
 import bundle_refusals  # noqa: E402, F401: its tests come last
 
 sys.exit(bundleworld.main())

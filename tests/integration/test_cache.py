@@ -7,6 +7,7 @@
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -264,6 +265,48 @@ def listing():
     names = re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M)
     check(len(names) == len(set(names)) == 17, "each metric once", names)
     check(all(n.endswith("_total") == (t == "counter") for n, t in names), "types", names)
+
+
+@test
+def a_second_reader():
+    """What docs/cache.md says is enough to read a store: a reader that shares nothing with hutch."""
+    place = Place("reader")
+    keys = WORK / "reader-keys"
+    place.variables.update(HUTCH_TRUST_DIR=str(keys))
+    place.run("key", "generate", "-o", WORK / "reader")
+    place.run("key", "trust", WORK / "reader.pub")
+    place.run("bundle", "--sign", WORK / "reader.key", "--target", "v2", "--cache-dir", WORK / "elsewhere", "-o",
+              WORK / "reader.tar", f"app:1={module(1)}")
+    place.run("import", WORK / "reader.tar")
+    place.run("cache", "name", "two:2", module(2))
+    place.run("cache", "pin", "--as", "who %", "two:2")
+    module(3)
+    time.sleep(2.1)  # so that the digest of a file can be remembered
+    for _ in range(2):
+        for number in (2, 3):
+            place.start("run", module(number)).communicate()
+    done = subprocess.run(["/usr/bin/python3", ROOT / "tests/integration/reader.py", "store", place.path],
+                          capture_output=True, text=True)
+    check(done.returncode == 0, "it reads the store", done.stderr)
+    found = json.loads(done.stdout or "{}")
+    listed = place.json("cache", "list")["entries"]
+    check(len(listed) == 6 and set(found["entries"]) == {e["digest"][7:] for e in listed}, "its entries", found)
+    for e in listed:
+        own = found["entries"][e["digest"][7:]]
+        same = [own[k] == e[k] for k in ("kind", "origin", "size_bytes", "hits")]
+        same += [own.get(k, "") == e.get(k, "")[7:] for k in ("key", "module")]
+        check(all(same) and own["refs"] == [r[7:] for r in e["refs"]], "an entry", own, e)
+        check([n for n, d in found["names"].items() if d == e["digest"][7:]] == e["names"], "its names", e)
+    check([w for _, w in found["pins"]] == ["who %"], "who pins", found["pins"])
+    stats = place.stats()
+    check(all(stats[k] == v for k, v in found["counters"].items()), "counters", found["counters"], stats)
+    own = hashlib.sha256(module(3).read_bytes()).hexdigest()
+    check(not found["files"] or own in found["files"].values(), "files elsewhere", found["files"])
+    roots = place.path / "roots"
+    roots.write_bytes(roots.read_bytes().replace(b"two:2", b"two:3"))
+    again = subprocess.run(["/usr/bin/python3", ROOT / "tests/integration/reader.py", "store", place.path],
+                           capture_output=True, text=True)
+    check(again.returncode != 0 and "the digest of roots" in again.stderr, "and sees what is altered", again)
 
 
 @test

@@ -5,7 +5,7 @@
 packages_build="gcc libc6-dev meson ninja-build pkg-config llvm-22-dev libelf-dev libzstd-dev
     libssl-dev libarchive-dev libjansson-dev liblmdb-dev libyaml-dev libevent-dev libhttp-parser-dev libseccomp-dev python3 zstd"
 packages_wasm="clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32"
-packages_test="$packages_wasm wabt php-cli ruby ruby-rack sqlite3 binutils elfutils gdb skopeo
+packages_test="$packages_wasm wabt python3-lmdb php-cli ruby ruby-rack sqlite3 binutils elfutils gdb skopeo
     docker-registry erofs-utils strace openssl nginx-light prometheus systemd curl python3-jsonschema
     python3-yaml"
 packages_guests="$packages_wasm python3.11 tcl dpkg-dev make gcc libc6-dev xz-utils patch"
