@@ -47,37 +47,75 @@ static bool has(const struct digests *d, const struct digest *digest) {
 
 struct records {
     struct digests entries;
+    struct cache *cache;
+    enum index_db db;
+    uint64_t count, bytes;
 };
+
+/* What is not found by what stands in the record is missing, or a page leads astray. */
+static bool reachable(struct records *r, enum index_db db, const void *key, size_t key_size) {
+    struct reader body;
+    return index_get(r->cache, db, key, key_size, &body) == ST_OK;
+}
+
+static enum status take_entry(struct records *r, const void *key, size_t key_size,
+                              struct reader *body) {
+    struct cache_entry entry = {0};
+    struct digest refs[CACHE_REFS_MAX], listed[2];
+    if (key_size != sizeof entry.digest || !record_get_entry(body, &entry, refs))
+        return ST_DAMAGED;
+    memcpy(&entry.digest, key, key_size);
+    r->bytes += entry.size_bytes;
+    listed[0] = entry.module;
+    listed[1] = entry.digest;
+    if (entry.has_module && !reachable(r, DB_MODULES, listed, sizeof listed)) return ST_DAMAGED;
+    return add(&r->entries, &entry.digest) ? ST_OK : ST_EXIT;
+}
 
 static enum status take_record(void *context, const void *key, size_t key_size,
                                struct reader body) {
     struct records *r = context;
-    struct cache_entry entry = {0};
-    struct digest refs[CACHE_REFS_MAX];
-    if (key_size != sizeof entry.digest || !record_get_entry(&body, &entry, refs))
-        return ST_DAMAGED;
-    memcpy(&entry.digest, key, key_size);
-    return add(&r->entries, &entry.digest) ? ST_OK : ST_EXIT;
+    r->count++;
+    /* Walking the leaves does not show that the branches above lead to them. */
+    if (!reachable(r, r->db, key, key_size)) return ST_DAMAGED;
+    const uint8_t *digest = key;
+    switch (r->db) {
+    case DB_OBJECTS: return take_entry(r, key, key_size, &body);
+    case DB_KEYS: digest = reader_bytes(&body, sizeof(struct digest)); break;
+    case DB_MODULES:
+        if (key_size != 2 * sizeof(struct digest)) return ST_DAMAGED;
+        digest += sizeof(struct digest);
+        break;
+    case DB_META:
+    case DB_NAMES:
+    case DB_PINS:
+    case DB_COUNT: return ST_OK;
+    }
+    return digest && reachable(r, DB_OBJECTS, digest, sizeof(struct digest)) ? ST_OK
+                                                                             : ST_DAMAGED;
 }
 
-static enum status look_only(void *context, const void *key, size_t key_size,
-                             struct reader body) {
-    (void)context;
-    (void)key;
-    (void)key_size;
-    (void)body;
-    return ST_OK;
-}
-
-/* Every record of every database: a checksum that does not hold has the index rebuilt. */
+/* Every record of every database, as many as each says it has, and what they say of each other:
+ * what does not hold has the index rebuilt. */
 static enum status read_everything(struct cache *c, void *context) {
     struct records *r = context;
+    struct reader totals;
+    r->cache = c;
     r->entries.count = 0;
+    r->bytes = 0;
     if (!index_is_latest(c)) return ST_DAMAGED;
-    enum status status = index_each(c, DB_OBJECTS, NULL, 0, take_record, r);
-    for (enum index_db db = 0; db < DB_COUNT && status == ST_OK; db++)
-        if (db != DB_OBJECTS) status = index_each(c, db, NULL, 0, look_only, NULL);
-    return status;
+    for (r->db = 0; r->db < DB_COUNT; r->db++) {
+        MDB_stat stat;
+        r->count = 0;
+        enum status status = index_each(c, r->db, NULL, 0, take_record, r);
+        if (status != ST_OK || r->entries.failed) return status;
+        if (mdb_stat(c->index.txn, c->index.dbs[r->db], &stat) != 0 ||
+            stat.ms_entries != r->count)
+            return ST_DAMAGED;
+    }
+    if (index_get(c, DB_META, "totals", 6, &totals) != ST_OK) return ST_DAMAGED;
+    bool same = reader_u64(&totals) == r->entries.count;
+    return reader_u64(&totals) == r->bytes && same ? ST_OK : ST_DAMAGED;
 }
 
 static enum status read_index(struct cache *c, struct records *r, struct error *err) {

@@ -235,6 +235,31 @@ static void test_file(const char *name, unsigned long step, off_t dense_from, of
     printf("%s: %lu of %ld bytes\n", name, points, (long)size);
 }
 
+/* Every byte of the nodes of branch pages (LMDB 0.9: flags of a page at 10, the begin of its
+ * nodes at 14): a key or a page number there hides records while all leaves are sound. */
+static void test_branches(void) {
+    enum {
+        PAGE = 4096
+    };
+    const char *name = "index.lmdb/data.mdb";
+    off_t size = size_in_template(name);
+    auto_fd int fd = open_in("template", name, O_RDONLY);
+    unsigned pages = 0;
+    for (off_t page = 0; page + PAGE <= size; page += PAGE) {
+        uint16_t head[8];
+        CHECK(pread(fd, head, sizeof head, page) == sizeof head);
+        if (head[5] != 1 || head[7] < 16 || head[7] > PAGE) continue;
+        pages++;
+        for (off_t at = page + head[7]; at < page + PAGE; at++) {
+            restore();
+            change_byte(name, at, (uint8_t)(1u << (at % 8)) | 0x80, false);
+            in_child(all_is_there, name, (unsigned long)at);
+        }
+    }
+    PLACE_EXPECT(pages > 0, "%u branch pages", pages);
+    printf("%s: all nodes of %u branch pages\n", name, pages);
+}
+
 int main(int argc, char **argv) {
     bool all = argc > 2 && strcmp(argv[1], "--all") == 0;
     bool one = argc > 3 && strcmp(argv[1], "--at") == 0;
@@ -257,6 +282,7 @@ int main(int argc, char **argv) {
     test_object(all ? 1 : 61);
     /* All bytes of the meta page and of one leaf, and of the rest some. */
     test_file("index.lmdb/data.mdb", all ? 1 : 97, 0, all ? 0 : 160);
+    test_branches();
     test_file("roots", all ? 1 : 17, 0, 0);
     test_file("counters", all ? 509 : 9973, 0, 200);
     place_end();
