@@ -161,7 +161,11 @@ void tenant_set_idle(struct pool_tenant *tenant);
 void tenant_move(struct pool_tenant *tenant, struct pool_app *to);
 /* Kills it. It goes when the zygote has reaped it. */
 void tenant_end(struct pool_tenant *tenant);
-/* Told by the zygote, or the zygote itself is gone (status -1, cpu_ns 0). */
+/* Kills it and waits until it is dead, so that it says nothing more; false where it takes too
+ * long. */
+bool tenant_kill_now(struct pool_tenant *tenant);
+/* Told by the zygote, or the zygote itself is gone (status -1, cpu_ns 0): its process is dead.
+ */
 void tenant_ended(struct pool_tenant *tenant, int status, uint64_t cpu_ns);
 void tenant_forked(struct pool_tenant *tenant, int pidfd);
 /* CPU time of its process so far; false where there is no such process any more. */

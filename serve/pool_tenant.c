@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #define BACKSTOP_NS UINT64_C(50000000)
+#define DEATH_MS 100
 /* At most so many are being forked at a time: a burst of requests must not starve the loop. */
 #define MAX_STARTING 32u
 
@@ -86,6 +88,13 @@ static void kill_process(struct pool_tenant *t) {
     t->killed_ns = pool_now_ns();
 }
 
+bool tenant_kill_now(struct pool_tenant *t) {
+    if (t->pidfd < 0) return true; /* it was never asked for anything */
+    struct pollfd dead = {.fd = t->pidfd, .events = POLLIN};
+    kill_process(t);
+    return poll(&dead, 1, DEATH_MS) == 1;
+}
+
 static void on_backstop(evutil_socket_t fd, short events, void *context) {
     (void)fd, (void)events;
     struct pool_tenant *t = context;
@@ -130,41 +139,6 @@ static void forget(struct pool_tenant *t) {
     t->pool->slots[t->slot] = NULL;
     t->pool->tenant_count--;
     free(t);
-}
-
-void tenant_ended(struct pool_tenant *t, int status, uint64_t cpu_ns) {
-    struct pool *pool = t->pool;
-    struct pool_request *request = t->request;
-    tenant_end(t);
-    hibernate_tenant_ended(t, status == -1);
-    if (t->log) {
-        log_drain(t->log);
-        log_destroy(t->log);
-    }
-    if (request) {
-        uint64_t spent = cpu_ns > request->cpu_start_ns ? cpu_ns - request->cpu_start_ns : 0;
-        request->outcome.cpu_ns = spent;
-        t->cpu_ns += spent;
-        t->accounted_ns = cpu_ns;
-        if (!request->told && !request->broken && !request->cancelled) {
-            if (request->starting && !request->again && !pool->closing) {
-                request_again(request);
-                request = NULL;
-            }
-        }
-    }
-    if (request) {
-        if (!request->told && !request->broken && !request->cancelled) {
-            char text[160];
-            describe_death(status, text, sizeof text);
-            request->outcome.end = POOL_DIED;
-            request_set_report(request, text, strlen(text));
-        }
-        request_over(request);
-    }
-    tenant_account(t, cpu_ns);
-    forget(t);
-    pool_wake(pool);
 }
 
 /* ---- what it says ------------------------------------------------------------------------ */
@@ -359,6 +333,55 @@ static void on_control(evutil_socket_t fd, short events, void *context) {
                    (unsigned long long)serial_of(t), t->app ? " of app " : "",
                    t->app ? t->app->name : "");
     tenant_end(t);
+}
+
+/* What a dead one had said, and nobody has heard yet: the zygote's word of its end may come
+ * first. One that was READY may have begun with its request, which then is nobody else's. One
+ * that goes on from a file has no request before it was heard: its file is as it was. */
+static void hear_out(struct pool_tenant *t) {
+    static union tenant_answer answer;
+    while (t->control >= 0 && !t->resuming) {
+        ssize_t got = tenant_receive(t->control, &answer, sizeof answer, NULL, 0, NULL);
+        if (got == -EINTR) continue;
+        if (got <= 0 || !take_message(t, &answer, (size_t)got)) return;
+    }
+}
+
+void tenant_ended(struct pool_tenant *t, int status, uint64_t cpu_ns) {
+    struct pool *pool = t->pool;
+    t->pid = 0; /* the number may be another's by now: no clock is read */
+    hear_out(t);
+    struct pool_request *request = t->request;
+    tenant_end(t);
+    hibernate_tenant_ended(t, status == -1);
+    if (t->log) {
+        log_drain(t->log);
+        log_destroy(t->log);
+    }
+    if (request) {
+        uint64_t spent = cpu_ns > request->cpu_start_ns ? cpu_ns - request->cpu_start_ns : 0;
+        request->outcome.cpu_ns = spent;
+        t->cpu_ns += spent;
+        t->accounted_ns = cpu_ns;
+        if (!request->told && !request->broken && !request->cancelled) {
+            if (request->starting && !request->again && !pool->closing) {
+                request_again(request);
+                request = NULL;
+            }
+        }
+    }
+    if (request) {
+        if (!request->told && !request->broken && !request->cancelled) {
+            char text[160];
+            describe_death(status, text, sizeof text);
+            request->outcome.end = POOL_DIED;
+            request_set_report(request, text, strlen(text));
+        }
+        request_over(request);
+    }
+    tenant_account(t, cpu_ns);
+    forget(t);
+    pool_wake(pool);
 }
 
 /* ---- the beginning ----------------------------------------------------------------------- */

@@ -48,11 +48,13 @@ static void bury(struct pool *pool) {
         while (waitpid(z->pid, NULL, 0) < 0 && errno == EINTR) continue;
         z->pid = 0;
     }
-    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS; slot++)
-        if (pool->slots[slot]) {
-            tenant_end(pool->slots[slot]);
-            tenant_ended(pool->slots[slot], -1, 0);
-        }
+    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS; slot++) {
+        struct pool_tenant *t = pool->slots[slot];
+        if (!t) continue;
+        /* One that may still go on with its request must not share it with another. */
+        if (t->request && !tenant_kill_now(t)) t->request->again = true;
+        tenant_ended(t, -1, 0);
+    }
 }
 
 static void zygote_lost(struct pool *pool, const char *why) {

@@ -536,6 +536,7 @@ def many_at_once():
         with concurrent.futures.ThreadPoolExecutor(50) as pool:
             good = sum(pool.map(client, range(50)))
         check(good == 200, "50 connections, 4 requests each", good)
+        wait_for(lambda: len(s.lines()) >= 200)
         check(len(s.lines()) == 200, "each in the log once", len(s.lines()))
         check(wait_for(lambda: s.metric("hutch_connections") == 0), "no connection is left")
 

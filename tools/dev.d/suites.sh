@@ -60,6 +60,11 @@ fuzz_diff() {
     exec "$build/tests/fuzz/differ_random" "${1:-60}" ${2:+"$2"}
 }
 
+command_soak() {
+    suites_prepare
+    exec "$python" "$root/tests/serve/soak.py" --seconds "${1:-120}"
+}
+
 command_fuzz() {
     if [ "${1:-}" = diff ]; then
         shift
