@@ -291,13 +291,14 @@ static enum status take_app(const int *fds, uint32_t fd_count, int state_fd,
     return link_app(fds, fd_count, err);
 }
 
-/* Environment of the config and the request's behind it. */
+/* Environment of the config and the request's behind it; where the program goes on from a
+ * snapshot, its own has the former already. */
 static enum status set_environment(struct error *err) {
     const struct tenant_request *r = &message.request;
     const struct tenant_config *c = &tenant.config;
     uint32_t total = c->envc + r->env_count;
     CHECK(r->env_count <= r->env_bytes);
-    const char **env = arena_array(&tenant.arena, (size_t)total + 1, sizeof *env);
+    auto_free const char **env = calloc((size_t)total + 1, sizeof *env);
     if (!env) return error_set(err, ST_NO_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->envc; i++) env[i] = c->env[i];
     const char *at = (const char *)message.bytes + sizeof *r, *end = at + r->env_bytes;
@@ -307,6 +308,9 @@ static enum status set_environment(struct error *err) {
         env[i] = at;
         at = stop + 1;
     }
+    if (tenant.snapshot)
+        return wasi_request_environment(tenant.wasi, instance_memory(tenant.instance, 0),
+                                        (int)r->env_count, env + c->envc, err);
     return wasi_set_environment(tenant.wasi, (int)total, env, err);
 }
 
@@ -344,21 +348,41 @@ static enum status call_export(const char *name, bool wanted) {
     return ST_OK;
 }
 
-static _Noreturn void run(void) {
+/* The request that a CGI program is there for. */
+static int take_cgi_request(void) {
     struct error err = {0};
+    tell_ready();
+    int stream = -1;
+    while (receive_request(false, &stream) != 0) continue;
+    const int stdio[3] = {stream, stream, tenant.log_fd};
+    if (set_environment(&err) != ST_OK || wasi_set_stdio(tenant.wasi, stdio, &err) != ST_OK)
+        give_up(&err);
+    return stream;
+}
+
+/* A CGI program goes on from the end of its start-up, again and again where it is put back. */
+static _Noreturn void run_frozen_cgi(void) {
+    struct error err = {0};
+    for (;;) {
+        int stream = take_cgi_request();
+        enum call_result result = instance_continue(tenant.instance, &tenant.report);
+        bool well = result == CALL_RETURNED ||
+                    (result == CALL_EXITED && (tenant.report.exit_code & 0xff) == 0);
+        if (is_last() || !well) finish(result);
+        close(stream); /* the end of the answer; the guest's descriptors only borrow it */
+        tell_done(TENANT_RETURNED, 0, NULL, 0);
+        if (snapshot_reset(tenant.instance, tenant.wasi, &err) != ST_OK) give_up(&err);
+    }
+}
+
+static _Noreturn void run(void) {
     if (tenant.snapshot || tenant.state) {
         if (tenant.snapshot && tenant.config.requests.prefault)
             snapshot_prefault(tenant.snapshot);
+        if (tenant.config.interface == TENANT_CGI) run_frozen_cgi();
         finish(instance_continue(tenant.instance, &tenant.report));
     }
-    if (tenant.config.interface == TENANT_CGI) {
-        tell_ready();
-        int stream = -1;
-        while (receive_request(false, &stream) != 0) continue;
-        const int stdio[3] = {stream, stream, tenant.log_fd};
-        if (set_environment(&err) != ST_OK || wasi_set_stdio(tenant.wasi, stdio, &err) != ST_OK)
-            give_up(&err);
-    }
+    if (tenant.config.interface == TENANT_CGI) (void)take_cgi_request();
     enum call_result result = instance_initialise(tenant.instance, &tenant.report);
     if (result != CALL_RETURNED) finish(result);
     (void)call_export("_initialize", false);

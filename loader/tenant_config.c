@@ -64,6 +64,7 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     buffer_put_u32(&b, (uint32_t)config->requests.snapshot_fd);
     buffer_put_u32(&b, (config->requests.prefault ? REQUESTS_PREFAULT : 0u) |
                            (config->requests.reset ? REQUESTS_RESET : 0u));
+    buffer_put_u32(&b, config->requests.env_count);
     enum status status = buffer_status(&b, err);
     if (status != ST_OK) return status;
     auto_fd int fd = memfd_create("hutch-config", MFD_ALLOW_SEALING); /* inherited */
@@ -161,6 +162,8 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     uint32_t requests_flags = reader_u32(r);
     c->requests.prefault = requests_flags & REQUESTS_PREFAULT;
     c->requests.reset = requests_flags & REQUESTS_RESET;
+    c->requests.env_count = reader_u32(r);
+    if (c->requests.env_count > c->envc) r->failed = true;
     if (reader_left(r)) r->failed = true;
 }
 
@@ -196,7 +199,7 @@ static void put_line(struct buffer *b, const char *what, const char *text) {
 
 void tenant_config_text(const struct tenant_config *c, struct buffer *b) {
     for (uint32_t i = 0; i < c->argc; i++) put_line(b, "argument", c->argv[i]);
-    for (uint32_t i = 0; i < c->envc; i++) {
+    for (uint32_t i = 0; i < c->envc - c->requests.env_count; i++) {
         /* A value may be a secret, and this text ends up in files and logs. */
         size_t length = strcspn(c->env[i], "=");
         char name[256];
@@ -204,6 +207,9 @@ void tenant_config_text(const struct tenant_config *c, struct buffer *b) {
                  ~crc32c(~UINT32_C(0), c->env[i], strlen(c->env[i])));
         put_line(b, "environment", name);
     }
-    buffer_printf(b, "request socket %u\n", c->requests.socket);
+    if (c->interface == TENANT_CGI)
+        buffer_printf(b, TENANT_CGI_REQUESTS "\n");
+    else
+        buffer_printf(b, "request socket %u\n", c->requests.socket);
     buffer_put_u8(b, 0);
 }

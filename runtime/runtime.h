@@ -337,6 +337,44 @@ void wasi_destroy(struct wasi *wasi);
 enum status wasi_set_environment(struct wasi *wasi, int envc, const char *const *env,
                                  struct error *err) must_check;
 enum status wasi_set_stdio(struct wasi *wasi, const int stdio[3], struct error *err) must_check;
+/*
+ * A CGI program that is frozen after its start-up and goes on with another request. Before it
+ * runs: from here on it is given room for more variables than it has; the first fixed_count of
+ * them stay. Where it goes on: the others are replaced, in its memory too where it has asked
+ * for them. ST_LIMIT where there is no room for so many.
+ */
+enum status wasi_reserve_environment(struct wasi *wasi, uint32_t fixed_count,
+                                     struct error *err) must_check;
+bool wasi_environment_reserved(const struct wasi *wasi);
+enum status wasi_request_environment(struct wasi *wasi, struct guest_memory memory, int envc,
+                                     const char *const *env, struct error *err) must_check;
+/* How often the guest has asked for it, up to 2: from then on it has more than one copy. */
+uint32_t wasi_environment_asked(const struct wasi *wasi);
+/* Where in its memory the request's variables are: pointers, strings. Empty: nowhere yet. */
+struct wasi_request_range {
+    uint32_t address, size_bytes;
+};
+void wasi_environment_range(const struct wasi *wasi, struct wasi_request_range ret[2]);
+
+/*
+ * Watching a program's calls: call (may be NULL) is told the number and name of each before it
+ * has an effect, and may write the program out (snapshot_write), or end the process. tame:
+ * clocks and random numbers follow from number and seed alone, for comparing runs; never for a
+ * program that serves anyone. watch is borrowed; NULL ends it.
+ */
+struct wasi_watch {
+    void (*call)(void *context, uint64_t number, const char *name,
+                 const union abi_value *slots);
+    void *context;
+    uint64_t number; /* of the last call; where it starts is the caller's */
+    bool tame;
+    uint32_t seed; /* tame: other numbers and another time */
+};
+void wasi_watch(struct wasi *wasi, struct wasi_watch *watch);
+/* Whether a call has to do with a CGI program's request or answer: it reads stdin, writes
+ * stdout, waits, or ends the program. */
+bool wasi_call_is_request(const char *name, const union abi_value *slots);
+
 /* An import_resolver for the modules "wasi_snapshot_preview1" and "wasi_unstable"; context is
  * the struct wasi. */
 bool wasi_resolve(void *context, const struct abi_import *import,
@@ -457,6 +495,20 @@ enum status snapshot_write(const struct instance *instance, const struct wasi *w
 enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *err) must_check;
 void snapshot_close(struct snapshot *snapshot);
 void snapshot_describe(const struct snapshot *snapshot, struct snapshot_facts *ret_facts);
+/*
+ * In a host call of a program whose environment has room (wasi_reserve_environment): a checksum
+ * of all that would be in a snapshot, but for the request's variables. Two runs with other
+ * requests that agree here have not looked at their requests yet. without_dead: nor what lies
+ * below the stack pointer of a C program's own stack, as far as it can be told where that is.
+ */
+enum status snapshot_state(const struct instance *instance, struct wasi *wasi,
+                           bool without_dead, uint32_t *ret_crc, struct error *err) must_check;
+/* Where a snapshot that is written now would go on. In a host call. */
+struct snapshot_point {
+    uint32_t import;
+    uint64_t guest_sp, slots;
+};
+struct snapshot_point snapshot_point(const struct instance *instance);
 /* ST_INCOMPATIBLE says what differs: ABI, object, configuration (NULL: not compared). */
 enum status snapshot_check(const struct snapshot *snapshot, const struct code *code,
                            const char *config, struct error *err) must_check;

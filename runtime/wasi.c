@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum status strings_copy(struct wasi_strings *to, int count, const char *const *from,
-                                const char *what, struct error *err) {
+enum status wasi_strings_copy(struct wasi_strings *to, int count, const char *const *from,
+                              const char *what, struct error *err) {
     size_t size = 0;
     if (count < 0) return error_set(err, ST_USAGE, "%s: negative count", what);
     for (int i = 0; i < count; i++)
@@ -67,9 +67,10 @@ static enum status add_stdio(struct wasi *w, const int stdio[3], struct error *e
 
 static enum status fill(struct wasi *w, const struct wasi_config *config,
                         bool *ret_preopens_taken, struct error *err) {
-    enum status status = strings_copy(&w->args, config->argc, config->argv, "arguments", err);
+    enum status status =
+        wasi_strings_copy(&w->args, config->argc, config->argv, "arguments", err);
     if (status != ST_OK) return status;
-    status = strings_copy(&w->env, config->envc, config->env, "environment", err);
+    status = wasi_strings_copy(&w->env, config->envc, config->env, "environment", err);
     if (status != ST_OK) return status;
     const uint32_t capacity = 16;
     w->descriptors = calloc(capacity, sizeof *w->descriptors);
@@ -118,7 +119,7 @@ void wasi_destroy(struct wasi *w) {
 enum status wasi_set_environment(struct wasi *w, int envc, const char *const *env,
                                  struct error *err) {
     struct wasi_strings copy = {0};
-    enum status status = strings_copy(&copy, envc, env, "environment", err);
+    enum status status = wasi_strings_copy(&copy, envc, env, "environment", err);
     if (status != ST_OK) return status;
     free(w->env.bytes);
     w->env = copy;
@@ -129,10 +130,10 @@ enum status wasi_set_stdio(struct wasi *w, const int stdio[3], struct error *err
     return add_stdio(w, stdio, err);
 }
 
-/* ---- arguments and environment ----------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------- */
 
-static enum wasi_errno strings_get(const struct wasi_strings *s, struct guest_memory m,
-                                   uint32_t vector, uint32_t buffer) {
+enum wasi_errno wasi_strings_get(const struct wasi_strings *s, struct guest_memory m,
+                                 uint32_t vector, uint32_t buffer) {
     uint8_t *pointers = guest_array(m, vector, s->count, 4);
     uint8_t *bytes = guest_range(m, buffer, s->size_bytes);
     if (!pointers || !bytes) return WASI_EFAULT;
@@ -145,8 +146,8 @@ static enum wasi_errno strings_get(const struct wasi_strings *s, struct guest_me
     return WASI_OK;
 }
 
-static enum wasi_errno strings_sizes_get(const struct wasi_strings *s, struct guest_memory m,
-                                         uint32_t ret_count, uint32_t ret_size) {
+static enum wasi_errno sizes_get(const struct wasi_strings *s, struct guest_memory m,
+                                 uint32_t ret_count, uint32_t ret_size) {
     uint8_t *count = guest_range(m, ret_count, 4);
     uint8_t *size = guest_range(m, ret_size, 4);
     if (!count || !size) return WASI_EFAULT;
@@ -157,31 +158,21 @@ static enum wasi_errno strings_sizes_get(const struct wasi_strings *s, struct gu
 
 enum wasi_errno wasi_args_get(struct wasi *w, struct guest_memory m, uint32_t argv,
                               uint32_t buffer) {
-    return strings_get(&w->args, m, argv, buffer);
+    return wasi_strings_get(&w->args, m, argv, buffer);
 }
 
 enum wasi_errno wasi_args_sizes_get(struct wasi *w, struct guest_memory m, uint32_t ret_count,
                                     uint32_t ret_size) {
-    return strings_sizes_get(&w->args, m, ret_count, ret_size);
-}
-
-enum wasi_errno wasi_environ_get(struct wasi *w, struct guest_memory m, uint32_t envp,
-                                 uint32_t buffer) {
-    return strings_get(&w->env, m, envp, buffer);
-}
-
-enum wasi_errno wasi_environ_sizes_get(struct wasi *w, struct guest_memory m,
-                                       uint32_t ret_count, uint32_t ret_size) {
-    return strings_sizes_get(&w->env, m, ret_count, ret_size);
+    return sizes_get(&w->args, m, ret_count, ret_size);
 }
 
 /* ---- random and process ------------------------------------------------------------------ */
 
 enum wasi_errno wasi_random_get(struct wasi *w, struct guest_memory m, uint32_t buf,
                                 uint32_t buf_len) {
-    (void)w;
     uint8_t *at = guest_range(m, buf, buf_len);
     if (!at) return WASI_EFAULT;
+    if (w->watch && w->watch->tame) return wasi_tame_random(w->watch, at, buf_len);
     /* One call gives at most 32 MiB less a byte, and a signal may cut it short. */
     for (uint32_t left = buf_len; left > 0;) {
         ssize_t got = getrandom(at, left, 0);

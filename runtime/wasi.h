@@ -16,6 +16,8 @@
  *   wasi_path.c     the path_ functions on top of it
  *   wasi_poll.c     clocks and poll_oneoff
  *   wasi_request.c  the request socket: the next request as an accepted connection
+ *   wasi_watch.c   runs that are looked at, and told the same time and random numbers
+ *   wasi_environ.c  the environment, and another one for a program that was frozen with it
  *   wasi_image.c    the same for descriptors that stand for files in an image
  *   wasi_files.c    and for files in memory (memfs.h)
  *   wasi_volume.c   and for files of a volume, which another process holds (volume.h)
@@ -180,6 +182,19 @@ struct wasi_strings {
     char *bytes;
 };
 
+/*
+ * Where the guest has its environment, for a CGI program that is to be frozen once it has read
+ * it and to go on with another request's: wasi_environ.c. More room is given than there is to
+ * put there.
+ */
+#define WASI_SPARE_VARIABLES 1024u
+struct wasi_environ_room {
+    bool reserved;                     /* there is to be room */
+    uint32_t fixed_count, fixed_bytes; /* of the strings that stay */
+    uint32_t asked;                    /* how often the guest has got it, up to 2 */
+    uint32_t vector, buffer;           /* where it has it then */
+};
+
 struct wasi {
     struct wasi_descriptor *descriptors;
     uint32_t capacity;  /* all beyond are unused */
@@ -194,6 +209,8 @@ struct wasi {
     int request_ready_fd;
     bool request_given;  /* by the last call of next_request */
     uint64_t generation; /* another one after each resume and reset; 0 before the first */
+    struct wasi_environ_room room;
+    struct wasi_watch *watch; /* borrowed; NULL: nobody looks */
     /* Room for one call; too much for a stack, and nothing may be allocated there. */
     union {
         struct iovec iovecs[WASI_MAX_IOVECS];
@@ -235,6 +252,29 @@ static inline uint32_t load_u32(const uint8_t *from) {
 static inline uint64_t load_u64(const uint8_t *from) {
     return load_u32(from) | (uint64_t)load_u32(from + 4) << 32;
 }
+
+/* ---- strings (wasi.c) ---------------------------------------------------------------------
+ */
+
+enum status wasi_strings_copy(struct wasi_strings *to, int count, const char *const *from,
+                              const char *what, struct error *err) must_check;
+/* Pointers to vector, bytes to buffer, as args_get and environ_get have it. */
+enum wasi_errno wasi_strings_get(const struct wasi_strings *s, struct guest_memory m,
+                                 uint32_t vector, uint32_t buffer);
+
+/* ---- under watch (wasi_watch.c) -----------------------------------------------------------
+ */
+
+/* Before each call. */
+static inline void wasi_watched(struct wasi *w, const char *name,
+                                const union abi_value *slots) {
+    struct wasi_watch *watch = w->watch;
+    if (!watch) return;
+    watch->number++;
+    if (watch->call) watch->call(watch->context, watch->number, name, slots);
+}
+enum wasi_errno wasi_tame_random(const struct wasi_watch *watch, uint8_t *to, uint32_t size);
+uint64_t wasi_tame_time_ns(const struct wasi_watch *watch);
 
 /* ---- descriptors (wasi_table.c) ---------------------------------------------------------- */
 

@@ -17,8 +17,9 @@ static struct guest_memory caller_memory(const struct instance *caller) {
 
 #define I32(n) slots[n].u32
 #define I64(n) slots[n].u64
-#define CALL_BODY(call)                                                                        \
+#define CALL_BODY(name, call)                                                                  \
     struct wasi *w = context;                                                                  \
+    wasi_watched(w, #name, slots);                                                             \
     struct guest_memory m = caller_memory(caller);                                             \
     slots[0].u64 = (uint64_t)(call);                                                           \
     return HOST_OK;
@@ -26,18 +27,18 @@ static struct guest_memory caller_memory(const struct instance *caller) {
 #define WASI_FUNCTION(name, params, call)                                                      \
     static enum host_result preview1_##name(void *context, struct instance *caller,            \
                                             union abi_value *slots) {                          \
-        CALL_BODY(call)                                                                        \
+        CALL_BODY(name, call)                                                                  \
     }
 #define WASI_UNSTABLE(name, params, call)                                                      \
     static enum host_result unstable_##name(void *context, struct instance *caller,            \
                                             union abi_value *slots) {                          \
-        CALL_BODY(call)                                                                        \
+        CALL_BODY(name, call)                                                                  \
     }
 #include "runtime/wasi_functions.def"
 
 static enum host_result preview1_proc_exit(void *context, struct instance *caller,
                                            union abi_value *slots) {
-    (void)context;
+    wasi_watched(context, "proc_exit", slots);
     instance_set_exit(caller, slots[0].i32);
     return HOST_EXIT;
 }
@@ -46,7 +47,8 @@ static enum host_result preview1_proc_exit(void *context, struct instance *calle
 static enum host_result hutch_generation(void *context, struct instance *caller,
                                          union abi_value *slots) {
     (void)caller;
-    slots[0].u64 = ((const struct wasi *)context)->generation;
+    const struct wasi *w = context;
+    slots[0].u64 = w->watch && w->watch->tame ? 0 : w->generation;
     return HOST_OK;
 }
 

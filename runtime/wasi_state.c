@@ -12,7 +12,7 @@
 
 #include <unistd.h>
 
-#define STATE_MAGIC 0x31545357u /* "WST1" */
+#define STATE_MAGIC 0x32545357u /* "WST2" */
 
 enum state_kind {
     STATE_STANDARD = 1,
@@ -107,6 +107,12 @@ enum status wasi_state_save(const struct wasi *w, struct buffer *b, struct error
     put_mounts(b, w);
     put_strings(b, &w->args);
     put_strings(b, &w->env);
+    buffer_put_u32(b, w->room.reserved);
+    buffer_put_u32(b, w->room.fixed_count);
+    buffer_put_u32(b, w->room.fixed_bytes);
+    buffer_put_u32(b, w->room.asked);
+    buffer_put_u32(b, w->room.vector);
+    buffer_put_u32(b, w->room.buffer);
     buffer_put_u32(b, count);
     for (uint32_t fd = 0; fd < w->capacity; fd++) {
         if (!w->descriptors[fd].used) continue;
@@ -121,6 +127,7 @@ enum status wasi_state_save(const struct wasi *w, struct buffer *b, struct error
 /* What a record says, before any of it counts. */
 struct restored {
     struct wasi_strings args, env;
+    struct wasi_environ_room room;
     struct wasi_descriptor *descriptors;
     uint32_t capacity;
 };
@@ -163,6 +170,27 @@ static enum status take_strings(struct reader *r, struct wasi_strings *ret, stru
     if (!copy) return error_set(err, ST_NO_MEMORY, "WASI state");
     memcpy(copy, bytes, size);
     *ret = (struct wasi_strings){.count = count, .size_bytes = size, .bytes = copy};
+    return ST_OK;
+}
+
+/* Addresses are checked where they are used: the guest could give others. */
+static enum status take_room(struct reader *r, const struct wasi_strings *env,
+                             struct wasi_environ_room *ret, struct error *err) {
+    uint32_t reserved = reader_u32(r), bytes = 0;
+    struct wasi_environ_room room = {.reserved = reserved};
+    room.fixed_count = reader_u32(r);
+    room.fixed_bytes = reader_u32(r);
+    room.asked = reader_u32(r);
+    room.vector = reader_u32(r);
+    room.buffer = reader_u32(r);
+    if (r->failed) return damaged(err, "it is cut off");
+    if (reserved > 1 || room.asked > 1 || room.fixed_count > env->count)
+        return damaged(err, "an environment that cannot be");
+    for (uint32_t i = 0; i < room.fixed_count; i++)
+        bytes += (uint32_t)strlen(env->bytes + bytes) + 1;
+    if (bytes != room.fixed_bytes || (!reserved && room.fixed_count))
+        return damaged(err, "an environment that does not add up");
+    *ret = room;
     return ST_OK;
 }
 
@@ -316,6 +344,7 @@ static enum status take_all(struct reader *r, const struct wasi *w, struct resto
     if (status == ST_OK) status = adopt_files(w, err);
     if (status == ST_OK) status = take_strings(r, &to->args, err);
     if (status == ST_OK) status = take_strings(r, &to->env, err);
+    if (status == ST_OK) status = take_room(r, &to->env, &to->room, err);
     return status == ST_OK ? take_descriptors(r, w, to, err) : status;
 }
 
@@ -344,7 +373,11 @@ enum status wasi_state_restore(struct wasi *w, const void *record, size_t size_b
         for (uint32_t fd = 0; fd < w->capacity; fd++)
             if (w->descriptors[fd].used && w->descriptors[fd].owned)
                 close(w->descriptors[fd].host_fd);
-        struct restored was = {w->args, w->env, w->descriptors, w->capacity};
+        struct restored was = {.args = w->args,
+                               .env = w->env,
+                               .descriptors = w->descriptors,
+                               .capacity = w->capacity};
+        w->room = now.room;
         w->descriptors = now.descriptors;
         w->capacity = now.capacity;
         if (keep_strings) {

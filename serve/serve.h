@@ -34,10 +34,11 @@ struct serve_kit {
 };
 void serve_kit_finish(struct serve_kit *kit); /* frees the app, too */
 
-/* Appends a warm-up request as the bytes that a tenant of the app reads from its stream; not
- * for cgi. ST_INVALID. */
-enum status serve_warm_up(const struct app *app, const struct app_request *request,
-                          struct buffer *b, struct error *err) must_check;
+/* Appends a warm-up request as the bytes that a tenant of the app reads from its stream; for
+ * cgi those are the body, and env gets its variables, each with a NUL behind it. Where scripts
+ * are found by path, the kit's images are looked at. ST_INVALID. */
+enum status serve_warm_up(const struct serve_kit *kit, const struct app_request *request,
+                          struct buffer *b, struct buffer *env, struct error *err) must_check;
 
 struct serve_options {
     const char *const *sources; /* app.yaml files, directories of them, names in the store */

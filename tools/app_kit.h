@@ -25,6 +25,7 @@ void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_confi
  * kit's arena; app_requests_finish in any case. */
 struct app_requests {
     struct buffer *bytes;
+    struct buffer *env; /* of each, for a CGI program: its variables, a NUL behind each */
     uint32_t count;
 };
 enum status app_requests_make(struct serve_kit *kit, struct app_requests *ret_requests,

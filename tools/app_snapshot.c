@@ -1,6 +1,6 @@
 /*
  * The snapshot of an app, as it waits for its first request after the warm-up requests of
- * app.yaml.
+ * app.yaml; of a CGI program, at the end of its start-up, tried with the warm-up requests.
  */
 #include "tools/app_kit.h"
 #include "tools/snapshot_make.h"
@@ -12,7 +12,9 @@ void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_confi
     *ret_config = (struct tenant_config){
         .object_fd = kit->object_fd,
         .profile_fd = -1,
-        .interface = app->interface == APP_FASTCGI ? TENANT_FASTCGI : TENANT_HTTP,
+        .interface = app->interface == APP_CGI       ? TENANT_CGI
+                     : app->interface == APP_FASTCGI ? TENANT_FASTCGI
+                                                     : TENANT_HTTP,
         .max_memory_bytes = app->limits.memory_bytes,
         .max_stack_bytes = app->limits.stack_bytes,
         .max_files = app->limits.files,
@@ -23,7 +25,9 @@ void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_confi
         .env = kit->env,
         .dir_count = kit->dir_count,
         .dirs = kit->dirs,
-        .requests = {.socket = app->interface == APP_FASTCGI ? 0 : 3,
+        .requests = {.socket = app->interface == APP_CGI       ? TENANT_NO_REQUESTS
+                               : app->interface == APP_FASTCGI ? 0
+                                                               : 3,
                      .listen_fd = -1,
                      .control_fd = -1,
                      .snapshot_fd = -1},
@@ -35,19 +39,36 @@ enum status app_requests_make(struct serve_kit *kit, struct app_requests *ret_re
     static const struct app_request plain = {.method = "GET", .path = "/", .body = ""};
     const struct app_instaboot *boot = &kit->app->instaboot;
     uint32_t count = boot->request_count ? boot->request_count : 1;
-    struct buffer *bytes = arena_array(&kit->arena, count, sizeof *bytes);
+    struct buffer *bytes = arena_array(&kit->arena, (size_t)count * 2, sizeof *bytes);
     if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    *ret_requests = (struct app_requests){bytes, count};
+    *ret_requests = (struct app_requests){.bytes = bytes, .env = bytes + count, .count = count};
     enum status status = ST_OK;
     for (uint32_t i = 0; i < count && status == ST_OK; i++)
-        status = serve_warm_up(kit->app, boot->request_count ? &boot->requests[i] : &plain,
-                               &bytes[i], err);
+        status = serve_warm_up(kit, boot->request_count ? &boot->requests[i] : &plain,
+                               &bytes[i], &bytes[count + i], err);
     return status;
 }
 
 void app_requests_finish(struct app_requests *requests) {
-    for (uint32_t i = 0; i < requests->count; i++) buffer_finish(&requests->bytes[i]);
+    for (uint32_t i = 0; i < requests->count; i++) {
+        buffer_finish(&requests->bytes[i]);
+        buffer_finish(&requests->env[i]);
+    }
     *requests = (struct app_requests){0};
+}
+
+/* The strings in b, one after the other. */
+static enum status take_env(struct arena *arena, const struct buffer *b,
+                            struct snapshot_request *to, struct error *err) {
+    uint32_t count = 0;
+    for (size_t at = 0; at < b->size; at++) count += b->bytes[at] == 0;
+    const char **env = arena_array(arena, (size_t)count + 1, sizeof *env);
+    if (!env) return error_set(err, ST_NO_MEMORY, "out of memory");
+    const char *at = (const char *)b->bytes;
+    for (uint32_t i = 0; i < count; i++, at += strlen(at) + 1) env[i] = at;
+    to->env = env;
+    to->envc = count;
+    return ST_OK;
 }
 
 enum status app_snapshot_make(struct serve_kit *kit, const struct tenant_config *config,
@@ -56,8 +77,12 @@ enum status app_snapshot_make(struct serve_kit *kit, const struct tenant_config 
     const struct app_instaboot *boot = &kit->app->instaboot;
     struct snapshot_request *list = arena_array(&kit->arena, requests->count, sizeof *list);
     if (!list) return error_set(err, ST_NO_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < requests->count; i++)
-        list[i] = (struct snapshot_request){requests->bytes[i].bytes, requests->bytes[i].size};
+    for (uint32_t i = 0; i < requests->count; i++) {
+        list[i] = (struct snapshot_request){.bytes = requests->bytes[i].bytes,
+                                            .size_bytes = requests->bytes[i].size};
+        enum status status = take_env(&kit->arena, &requests->env[i], &list[i], err);
+        if (status != ST_OK) return status;
+    }
     struct snapshot_make wanted = {.config = config,
                                    .arena = &kit->arena,
                                    .warm_ups = list,

@@ -98,11 +98,9 @@ static enum status add_mount(const struct bundle_parts *p, const struct app_moun
 static enum status make_of_app(const struct bundle_parts *p, struct serve_kit *kit, int *ret_fd,
                                struct error *err) {
     const struct app *app = kit->app;
-    if (app->interface == APP_CGI || !app->instaboot.enabled)
+    if (!app->instaboot.enabled)
         return error_set(err, ST_UNSUPPORTED,
-                         app->interface == APP_CGI
-                             ? "a CGI program never waits for a request"
-                             : "app.yaml says nothing of instaboot, so no node would use it");
+                         "app.yaml says nothing of instaboot, so no node would use it");
     if (app->secret_count)
         return error_set(err, ST_UNSUPPORTED,
                          "the app has secrets, which would be in its memory: its nodes make "
@@ -166,7 +164,8 @@ static enum status make_of_module(const struct bundle_parts *p, int object_fd,
                                                            .guest = s->layers[i].name,
                                                            .read_only = true,
                                                            .image = true};
-    const struct snapshot_request trial = {(const uint8_t *)plain, sizeof plain - 1};
+    const struct snapshot_request trial = {.bytes = (const uint8_t *)plain,
+                                           .size_bytes = sizeof plain - 1};
     const struct snapshot_make wanted = {.config = &config,
                                          .arena = arena,
                                          .trial = &trial,

@@ -48,7 +48,7 @@ struct cli_options {
     const char *output;
     const char *profile, *profile_out;
     const char *listen, *snapshot; /* where requests come from; what to go on from */
-    bool fastcgi, no_prefault, reset;
+    bool fastcgi, cgi, no_prefault, reset;
     const char *name;      /* what a snapshot is called in the store */
     const char **requests; /* files of warm-up requests */
     uint32_t request_count;
@@ -121,6 +121,9 @@ enum status cli_listen(const char *text, int *ret_fd, struct error *err) must_ch
 /* ---- cmd_run.c: what a command line gives a tenant ---- */
 struct stored_app;
 struct tenant_config;
+/* Makes it the configuration of a CGI program: variables of a request go to the end. */
+enum status cli_cgi_config(struct tenant_config *config, struct arena *arena,
+                           struct error *err) must_check;
 /* Finds or compiles, and opens, everything that the options name. The strings lie in the arena
  * and in ret_app, which the caller closes in any case. */
 enum status cli_tenant_config(struct cli_options *options, struct arena *arena,

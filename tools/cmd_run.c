@@ -5,6 +5,7 @@
  */
 #include "cache/cache.h"
 #include "loader/tenant_config.h"
+#include "tools/cgi_order.h"
 #include "tools/cli.h"
 #include "tools/stored_app.h"
 #include "tools/volume_start.h"
@@ -260,6 +261,24 @@ enum status cli_tenant_config(struct cli_options *o, struct arena *arena,
     return status;
 }
 
+enum status cli_cgi_config(struct tenant_config *config, struct arena *arena,
+                           struct error *err) {
+    const char **env = arena_array(arena, (size_t)config->envc + 1, sizeof *env);
+    uint32_t count = 0;
+    if (!env) return error_set(err, ST_NO_MEMORY, "out of memory");
+    config->interface = TENANT_CGI;
+    config->requests.socket = TENANT_NO_REQUESTS;
+    config->requests.env_count = config->envc; /* what it was given lies in the snapshot */
+    if (!config->argc) return ST_OK;
+    for (uint32_t i = 0; i < config->envc; i++)
+        if (!cgi_is_request_variable(config->env[i])) env[count++] = config->env[i];
+    config->requests.env_count = config->envc - count;
+    for (uint32_t i = 0; i < config->envc; i++)
+        if (cgi_is_request_variable(config->env[i])) env[count++] = config->env[i];
+    config->env = env;
+    return ST_OK;
+}
+
 static enum status run(struct cli_options *o, struct error *err) {
     auto_arena struct arena arena = {0};
     struct stored_app app = {0}; /* lives until this process becomes another */
@@ -267,7 +286,10 @@ static enum status run(struct cli_options *o, struct error *err) {
     enum status status = cli_tenant_config(o, &arena, &app, &config, err);
     if (status == ST_OK && o->listen)
         status = cli_listen(o->listen, &config.requests.listen_fd, err);
-    if (status == ST_OK && !o->listen) config.requests.socket = TENANT_NO_REQUESTS;
+    if (status == ST_OK && !o->listen) {
+        config.requests.socket = TENANT_NO_REQUESTS;
+        if (o->snapshot) status = cli_cgi_config(&config, &arena, err);
+    }
     if (status == ST_OK) status = cli_become_tenant(&config, &arena, err);
     stored_app_close(&app); /* it failed */
     return status;

@@ -6,6 +6,7 @@
 #include "cache/cache.h"
 #include "loader/loader.h"
 #include "tools/arguments.h"
+#include "tools/cgi_order.h"
 #include "tools/cli.h"
 #include "tools/snapshot_make.h"
 #include "tools/stored_app.h"
@@ -107,8 +108,43 @@ static void print_made(const struct cli_options *o, int fd) {
     snapshot_close(s);
 }
 
+/* The request of a CGI program: what --env says of it, and GET / where that says less. */
+static enum status cgi_request(struct arena *arena, struct tenant_config *config,
+                               struct snapshot_request *ret, struct error *err) {
+    static const char *const plain[] = {"GATEWAY_INTERFACE=CGI/1.1",
+                                        "SERVER_SOFTWARE=hutch/" HUTCH_VERSION,
+                                        "SERVER_PROTOCOL=HTTP/1.1",
+                                        "REQUEST_METHOD=GET",
+                                        "REQUEST_URI=/",
+                                        "SCRIPT_NAME=",
+                                        "PATH_INFO=/",
+                                        "QUERY_STRING=",
+                                        "SERVER_NAME=localhost",
+                                        "SERVER_PORT=80",
+                                        "REMOTE_ADDR=127.0.0.1",
+                                        "HTTP_HOST=localhost",
+                                        "HTTP_X_EDGE_INSTABOOT=1"};
+    const char **env =
+        arena_array(arena, config->requests.env_count + countof(plain) + 1, sizeof *env);
+    if (!env) return error_set(err, ST_NO_MEMORY, "out of memory");
+    uint32_t fixed = config->envc - config->requests.env_count, count = 0;
+    for (uint32_t i = fixed; i < config->envc; i++) env[count++] = config->env[i];
+    uint32_t given = count;
+    for (size_t k = 0; k < countof(plain); k++) {
+        size_t name = strcspn(plain[k], "=") + 1;
+        bool has = false;
+        for (uint32_t i = 0; i < given; i++) has |= strncmp(env[i], plain[k], name) == 0;
+        if (!has) env[count++] = plain[k];
+    }
+    config->envc = fixed;
+    config->requests.env_count = 0;
+    ret->env = env;
+    ret->envc = count;
+    return ST_OK;
+}
+
 static enum status create_with(struct cli_options *o, struct arena *arena,
-                               const struct tenant_config *config, struct error *err) {
+                               struct tenant_config *config, struct error *err) {
     struct buffer *bytes = arena_array(arena, o->request_count, sizeof *bytes);
     struct snapshot_request *requests = arena_array(arena, o->request_count, sizeof *requests);
     if (!bytes || !requests) return error_set(err, ST_NO_MEMORY, "out of memory");
@@ -122,7 +158,14 @@ static enum status create_with(struct cli_options *o, struct arena *arena,
                                  .warm_up_count = o->request_count,
                                  .timeout_ms = STEP_TIMEOUT_MS,
                                  .note = note};
-    if (o->request_count)
+    struct snapshot_request cgi = {0};
+    if (o->cgi) {
+        if (o->request_count && status == ST_OK) cgi = requests[0];
+        if (status == ST_OK) status = cli_cgi_config(config, arena, err);
+        if (status == ST_OK) status = cgi_request(arena, config, &cgi, err);
+        make.warm_up_count = 0;
+        make.trial = &cgi;
+    } else if (o->request_count)
         make.trial = &requests[o->request_count - 1];
     else if (!o->fastcgi)
         make.trial = &plain;

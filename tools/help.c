@@ -142,7 +142,9 @@ static const struct help helps[] = {
      "0\n"
      "with --fastcgi), sends it the warm-up requests, and writes it out as it stands. hutch "
      "run\n"
-     "--snapshot goes on from there, in any number of processes. list and rm are about the "
+     "--snapshot goes on from there, in any number of processes. A CGI program (--cgi) waits "
+     "for\n"
+     "none: it is frozen at the end of its start-up. list and rm are about the "
      "store;\n"
      "inspect checks a snapshot and shows what it is bound to.\n",
      "  hutch snapshot create --name shop --image lib.erofs::/usr app.wasm serve.py\n"

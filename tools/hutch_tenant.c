@@ -8,6 +8,7 @@
 #include "loader/loader.h"
 #include "loader/tenant_config.h"
 #include "loader/tenant_protocol.h"
+#include "tools/cgi_order.h"
 #include "tools/invoke.h"
 #include "tools/report.h"
 #include "tools/tenant_requests.h"
@@ -24,6 +25,7 @@ struct tenant {
     struct wasi *wasi;
     struct instance *instance;
     struct requests requests;
+    struct cgi_program cgi;    /* under a maker of snapshots */
     struct snapshot *snapshot; /* to go on from; or NULL */
     bool counts;               /* there is a profile to be written at the end */
 };
@@ -134,6 +136,15 @@ static enum status open_snapshot(struct tenant *t, struct error *err) {
     tenant_config_text(c, &text);
     enum status status = snapshot_open(c->requests.snapshot_fd, &t->snapshot, err);
     if (status != ST_OK) t->snapshot = NULL;
+    if (status == ST_OK && c->interface == TENANT_CGI) {
+        struct snapshot_facts facts;
+        snapshot_describe(t->snapshot, &facts);
+        if (!strstr(facts.config, TENANT_CGI_REQUESTS))
+            return error_set(
+                err, ST_USAGE,
+                "--snapshot: the program waits for a request: say where from, with "
+                "--listen");
+    }
     if (status == ST_OK) status = buffer_status(&text, err);
     if (status == ST_OK)
         status = snapshot_check(t->snapshot, &t->loaded->code,
@@ -254,6 +265,9 @@ static enum status go_on(struct tenant *t, int *ret_exit, struct error *err) {
     if (c->timeout_ns) status = runtime_set_timeout(c->timeout_ns, err);
     if (status != ST_OK) return status;
     if (c->requests.prefault) snapshot_prefault(t->snapshot);
+    if (c->interface == TENANT_CGI && c->requests.control_fd < 0)
+        status = cgi_program_request(&t->requests, err);
+    if (status != ST_OK) return status;
     t->requests.running = true;
     *ret_exit = outcome(t, instance_continue(t->instance, &report), &report);
     if (*ret_exit < 0) *ret_exit = EXIT_DONE;
@@ -271,6 +285,9 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
     if (c->requests.snapshot_fd >= 0 && (status = open_snapshot(t, err)) != ST_OK)
         return status;
     if ((status = link_program(t, err)) != ST_OK) return status;
+    if (c->interface == TENANT_CGI && c->requests.control_fd >= 0 &&
+        (status = cgi_program_begin(&t->cgi, &t->requests, err)) != ST_OK)
+        return status;
     if (t->snapshot) return go_on(t, ret_exit, err);
 
     if (c->profile_fd >= 0 && (status = write_profile(t, true, err)) != ST_OK)
@@ -352,6 +369,8 @@ int main(int argc, char **argv) {
         return cli_report("tenant", NULL, &err);
     if (run(&tenant, &result, &err) != ST_OK)
         result = cli_report("run", tenant.config.name, &err);
+    else if (tenant.cgi.requests)
+        cgi_program_ended(&tenant.cgi, result);
     if (tenant.counts && write_profile(&tenant, false, &err) != ST_OK) {
         int failed = cli_report("run", tenant.config.name, &err);
         if (result == EXIT_DONE) result = failed;

@@ -288,6 +288,7 @@ static enum status set_option(struct cli_options *o, enum option_id id, const ch
     case OPTION_PRECOMP: o->allow_precompiled = true; return ST_OK;
     case OPTION_LISTEN: o->listen = argument; return ST_OK;
     case OPTION_FASTCGI: o->fastcgi = true; return ST_OK;
+    case OPTION_CGI: o->cgi = true; return ST_OK;
     case OPTION_SNAPSHOT: o->snapshot = argument; return ST_OK;
     case OPTION_RESET: o->reset = true; return ST_OK;
     case OPTION_NOPREFAULT: o->no_prefault = true; return ST_OK;
@@ -390,10 +391,10 @@ enum status cli_options_parse(enum cli_command command, int argc, char **argv,
     if (o->profile && o->compile.profile_generate)
         return error_set(err, ST_USAGE, "--profile and %s: one at a time",
                          o->profile_out ? "--profile-out" : "--profile-generate");
-    if (o->snapshot && !o->listen && !o->help)
+    if (o->cgi && (o->fastcgi || o->request_count > 1))
         return error_set(err, ST_USAGE,
-                         "--snapshot: the program waits for a request: say where "
-                         "from, with --listen");
+                         o->fastcgi ? "--cgi and --fastcgi: one at a time"
+                                    : "--cgi: one --request, the body");
     if (o->reset && !o->snapshot)
         return error_set(err, ST_USAGE, "--reset: to what? Give --snapshot too");
     if (o->invoke && o->listen)

@@ -50,8 +50,10 @@ static enum status make_key(const struct serve_kit *kit, const struct tenant_con
         buffer_put_u64(&b, d->size_bytes);
         if (!d->volume) put_file(&b, d->fd);
     }
-    for (uint32_t i = 0; i < requests->count; i++)
+    for (uint32_t i = 0; i < requests->count; i++) {
         buffer_put_str(&b, requests->bytes[i].bytes, requests->bytes[i].size);
+        buffer_put_str(&b, requests->env[i].bytes, requests->env[i].size);
+    }
     struct digest all = digest_of(b.bytes, b.size), what = digest_of(purpose, sizeof purpose);
     *ret_key = cache_key_of(&all, &what);
     return buffer_status(&b, err);
@@ -137,8 +139,7 @@ static void close_sessions(const struct tenant_config *config) {
 
 void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit) {
     const struct app *app = kit->app;
-    /* A CGI program never waits for a request: it is started for one. */
-    if (!app->instaboot.enabled || app->interface == APP_CGI) return;
+    if (!app->instaboot.enabled) return;
     struct error err = {0};
     struct app_requests requests = {0};
     struct tenant_config config;

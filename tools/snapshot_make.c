@@ -5,6 +5,7 @@
 #include "tools/snapshot_make.h"
 #include "loader/loader.h"
 #include "tools/cli.h"
+#include "tools/snapshot_maker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-struct tenant {
-    pid_t pid;
-    int control;
-};
-
 static uint64_t now_ms(void) {
     struct timespec ts = {0};
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -28,8 +24,8 @@ static uint64_t now_ms(void) {
 
 /* ---- the process ------------------------------------------------------------------------- */
 
-static enum status start(const struct snapshot_make *make, int snapshot_fd,
-                         struct tenant *ret_tenant, struct error *err) {
+enum status maker_start(const struct snapshot_make *make, int snapshot_fd, bool quiet,
+                        struct maker_tenant *ret_tenant, struct error *err) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return error_set_errno(err, ST_IO, "cannot make a socket");
@@ -45,6 +41,8 @@ static enum status start(const struct snapshot_make *make, int snapshot_fd,
         int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (nothing >= 0) dup2(nothing, STDIN_FILENO);
         dup2(STDERR_FILENO, STDOUT_FILENO); /* what it prints is no answer of ours */
+        int silent = quiet ? open("/dev/null", O_WRONLY | O_CLOEXEC) : -1;
+        if (silent >= 0) dup2(silent, STDERR_FILENO);
         config.requests.control_fd = pair[1];
         config.requests.listen_fd = -1;
         config.requests.snapshot_fd = snapshot_fd;
@@ -53,11 +51,12 @@ static enum status start(const struct snapshot_make *make, int snapshot_fd,
         _exit(cli_report("snapshot", config.name, &failed));
     }
     close(pair[1]);
-    *ret_tenant = (struct tenant){.pid = pid, .control = pair[0]};
+    *ret_tenant = (struct maker_tenant){
+        .pid = pid, .control = pair[0], .cgi = make->config->interface == TENANT_CGI};
     return ST_OK;
 }
 
-static void stop(struct tenant *t, int *ret_status) {
+void maker_stop(struct maker_tenant *t, int *ret_status) {
     *ret_status = 0;
     if (t->control >= 0) close(t->control);
     t->control = -1;
@@ -75,9 +74,13 @@ static void stop(struct tenant *t, int *ret_status) {
     t->pid = 0;
 }
 
-static enum status ended(struct tenant *t, struct error *err) {
+enum status maker_ended(struct maker_tenant *t, struct error *err) {
     int status = 0;
-    stop(t, &status);
+    maker_stop(t, &status);
+    if (t->cgi)
+        return error_set(err, ST_INCOMPATIBLE, "its process ended with %s %d",
+                         WIFSIGNALED(status) ? "signal" : "exit status",
+                         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     if (WIFSIGNALED(status))
         return error_set(err, ST_INCOMPATIBLE, "the program was killed by signal %d",
                          WTERMSIG(status));
@@ -89,13 +92,14 @@ static enum status ended(struct tenant *t, struct error *err) {
 
 /* ---- messages ---------------------------------------------------------------------------- */
 
-static enum status tell(struct tenant *t, char type, int fd, struct error *err) {
+enum status maker_tell(struct maker_tenant *t, const void *bytes, size_t size, int fd,
+                       struct error *err) {
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control = {0};
-    struct iovec bytes = {.iov_base = &type, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &bytes,
+    struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof control.bytes};
@@ -104,11 +108,11 @@ static enum status tell(struct tenant *t, char type, int fd, struct error *err) 
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    if (sendmsg(t->control, &message, MSG_NOSIGNAL) < 0) return ended(t, err);
+    if (sendmsg(t->control, &message, MSG_NOSIGNAL) < 0) return maker_ended(t, err);
     return ST_OK;
 }
 
-static enum status wait_message(struct tenant *t, uint64_t timeout_ms, char wanted,
+static enum status wait_message(struct maker_tenant *t, uint64_t timeout_ms, char wanted,
                                 const char *what, struct error *err) {
     char text[600];
     struct pollfd ready = {.fd = t->control, .events = POLLIN};
@@ -116,14 +120,14 @@ static enum status wait_message(struct tenant *t, uint64_t timeout_ms, char want
     if (n == 0) return error_set(err, ST_LIMIT, "%s took too long", what);
     ssize_t got = n < 0 ? -1 : recv(t->control, text, sizeof text - 1, 0);
     if (got < 0 && errno == EINTR) return wait_message(t, timeout_ms, wanted, what, err);
-    if (got <= 0) return ended(t, err);
+    if (got <= 0) return maker_ended(t, err);
     text[got] = '\0';
     if (text[0] == wanted) return ST_OK;
     return error_set(err, ST_UNSUPPORTED, "%s: %s", what, text[0] == 'E' ? text + 1 : "?");
 }
 
 /* Sends the rest of a request and takes what comes, until the program waits again. */
-static enum status exchange(struct tenant *t, int stream,
+static enum status exchange(struct maker_tenant *t, int stream,
                             const struct snapshot_request *request, uint64_t timeout_ms,
                             char ret_line[100], size_t *ret_size, struct error *err) {
     size_t sent = 0;
@@ -160,7 +164,7 @@ static enum status exchange(struct tenant *t, int stream,
     }
 }
 
-static enum status send_request(struct tenant *t, const struct snapshot_make *make,
+static enum status send_request(struct maker_tenant *t, const struct snapshot_make *make,
                                 const struct snapshot_request *request, const char *what,
                                 struct error *err) {
     int pair[2];
@@ -169,7 +173,7 @@ static enum status send_request(struct tenant *t, const struct snapshot_make *ma
     uint64_t start_ms = now_ms();
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return error_set_errno(err, ST_IO, "cannot make a socket");
-    enum status status = tell(t, 'R', pair[1], err);
+    enum status status = maker_tell(t, "R", 1, pair[1], err);
     close(pair[1]);
     if (status == ST_OK)
         status = exchange(t, pair[0], request, make->timeout_ms, line, &size, err);
@@ -186,38 +190,38 @@ static enum status send_request(struct tenant *t, const struct snapshot_make *ma
 
 /* ---- making ------------------------------------------------------------------------------ */
 
-static enum status ask(struct tenant *t, const struct snapshot_make *make, char type, int fd,
-                       const char *what, struct error *err) {
-    enum status status = tell(t, type, fd, err);
+enum status maker_ask(struct maker_tenant *t, const struct snapshot_make *make, char type,
+                      int fd, const char *what, struct error *err) {
+    enum status status = maker_tell(t, &type, 1, fd, err);
     return status == ST_OK ? wait_message(t, make->timeout_ms, 'K', what, err) : status;
 }
 
 static enum status first_run(const struct snapshot_make *make, int fd, struct error *err) {
-    struct tenant t = {.control = -1};
+    struct maker_tenant t = {.control = -1};
     int ignored;
-    enum status status = start(make, -1, &t, err);
+    enum status status = maker_start(make, -1, false, &t, err);
     if (status == ST_OK) status = wait_message(&t, make->timeout_ms, 'N', "starting", err);
     for (uint32_t i = 0; status == ST_OK && i < make->warm_up_count; i++) {
         char what[40];
         snprintf(what, sizeof what, "warm-up request %u", i + 1);
         status = send_request(&t, make, &make->warm_ups[i], what, err);
     }
-    if (status == ST_OK) status = ask(&t, make, 'S', fd, "the snapshot", err);
-    stop(&t, &ignored);
+    if (status == ST_OK) status = maker_ask(&t, make, 'S', fd, "the snapshot", err);
+    maker_stop(&t, &ignored);
     return status;
 }
 
 /* What the first request after a resume touches. */
 static enum status trial_run(const struct snapshot_make *make, int fd, struct error *err) {
-    struct tenant t = {.control = -1};
+    struct maker_tenant t = {.control = -1};
     int ignored;
     auto_fd int record = -1;
     enum status status = cli_memory_file("hutch-touched", &record, err);
-    if (status == ST_OK) status = start(make, fd, &t, err);
+    if (status == ST_OK) status = maker_start(make, fd, false, &t, err);
     if (status == ST_OK) status = wait_message(&t, make->timeout_ms, 'N', "resuming", err);
     if (status == ST_OK) status = send_request(&t, make, make->trial, "trial request", err);
-    if (status == ST_OK) status = ask(&t, make, 'W', record, "the working set", err);
-    stop(&t, &ignored);
+    if (status == ST_OK) status = maker_ask(&t, make, 'W', record, "the working set", err);
+    maker_stop(&t, &ignored);
     if (status != ST_OK) return status;
     const uint8_t *bytes = NULL;
     size_t size = 0;
@@ -227,6 +231,7 @@ static enum status trial_run(const struct snapshot_make *make, int fd, struct er
 
 enum status snapshot_make(const struct snapshot_make *make, int *ret_fd, struct error *err) {
     auto_fd int fd = -1;
+    if (make->config->interface == TENANT_CGI) return snapshot_make_cgi(make, ret_fd, err);
     enum status status = cli_memory_file("hutch-snapshot", &fd, err);
     if (status == ST_OK) status = first_run(make, fd, err);
     if (status != ST_OK) return status;

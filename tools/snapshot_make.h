@@ -1,7 +1,7 @@
 /*
  * Making a snapshot: a program is run until it waits for a request, is sent the warm-up
  * requests, and written out; then the file is resumed once and sent one request more, to see
- * what that touches.
+ * what that touches. A CGI program does not wait: snapshot_cgi.c finds where its start-up ends.
  */
 #ifndef HUTCH_TOOLS_SNAPSHOT_MAKE_H
 #define HUTCH_TOOLS_SNAPSHOT_MAKE_H
@@ -9,11 +9,14 @@
 #include "loader/tenant_config.h"
 
 struct snapshot_request {
-    const uint8_t *bytes;
+    const uint8_t *bytes; /* of a CGI program's: the body */
     size_t size_bytes;
+    const char *const *env; /* the request's variables, for a CGI program */
+    uint32_t envc;
 };
 struct snapshot_make {
-    const struct tenant_config *config; /* its descriptors stay the caller's */
+    const struct tenant_config *config; /* its descriptors stay the caller's; without the
+                                         * variables of requests */
     struct arena *arena;
     const struct snapshot_request *warm_ups;
     uint32_t warm_up_count;

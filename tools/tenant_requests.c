@@ -28,13 +28,12 @@ static int accept_connection(int listen_fd, bool nonblock, int *ret_fd) {
 
 /* ---- a maker of snapshots ---------------------------------------------------------------- */
 
-/* One message and the descriptor beside it, or -1. 0 at the end. */
-static ssize_t receive(int socket, char *ret_type, int *ret_fd) {
+ssize_t requests_receive(int socket, void *ret_bytes, size_t size_bytes, int *ret_fd) {
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control;
-    struct iovec bytes = {.iov_base = ret_type, .iov_len = 1};
+    struct iovec bytes = {.iov_base = ret_bytes, .iov_len = size_bytes};
     struct msghdr message = {.msg_iov = &bytes,
                              .msg_iovlen = 1,
                              .msg_control = &control,
@@ -86,7 +85,7 @@ static int next_from_maker(const struct requests *r, int *ret_fd) {
         struct error err = {0};
         char type = 0;
         int fd = -1;
-        ssize_t n = receive(socket, &type, &fd);
+        ssize_t n = requests_receive(socket, &type, 1, &fd);
         if (n < 0 && errno == EINTR) {
             if (runtime_interrupt_pending()) return EINTR;
             continue;
@@ -96,6 +95,21 @@ static int next_from_maker(const struct requests *r, int *ret_fd) {
             *ret_fd = fd;
             return 0;
         }
+        answer(socket, type == 'S' ? write_snapshot(r, fd, &err) : write_record(r, fd, &err),
+               &err);
+        close(fd);
+    }
+}
+
+void requests_obey(const struct requests *r) {
+    int socket = r->config->requests.control_fd;
+    for (;;) {
+        struct error err = {0};
+        char type = 0;
+        int fd = -1;
+        ssize_t n = requests_receive(socket, &type, 1, &fd);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) _exit(0);
         answer(socket, type == 'S' ? write_snapshot(r, fd, &err) : write_record(r, fd, &err),
                &err);
         close(fd);

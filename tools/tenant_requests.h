@@ -18,6 +18,8 @@
 #include "loader/tenant_config.h"
 #include "runtime/runtime.h"
 
+#include <sys/types.h>
+
 struct requests {
     const struct tenant_config *config;
     struct instance *instance;
@@ -27,6 +29,10 @@ struct requests {
     bool answered;             /* a request was given out since the start or the last reset */
 };
 
+/* One message and the descriptor beside it, or -1. 0 at the end. */
+ssize_t requests_receive(int socket, void *ret_bytes, size_t size_bytes, int *ret_fd);
+/* Answers S and W until the maker closes the socket, which ends the process. */
+_Noreturn void requests_obey(const struct requests *requests);
 /* A wasi_next_request; context is a struct requests. */
 int requests_next(void *context, bool nonblock, int *ret_fd);
 

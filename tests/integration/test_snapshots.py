@@ -71,9 +71,10 @@ def expect(result, status, out=None, err=None, what=""):
 
 def guest(name, *flags):
     path = WORK / f"{name}.wasm"
+    source = "frozen_cgi.c" if name == "frozen_cgi" else "frozen.c"
     if not path.exists():
         subprocess.run(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-msimd128", "-O2",
-                        *flags, ROOT / "tests/integration/guests/frozen.c", "-o", path], check=True)
+                        *flags, ROOT / "tests/integration/guests" / source, "-o", path], check=True)
     return path
 
 
@@ -323,6 +324,98 @@ def damaged_files():
         check(server.get() == "1", "a damaged one costs a start")
         ended = server.stop()
         check("digest mismatch" in ended.err and "starting" in ended.out, "and a note", ended)
+
+
+
+# ---- CGI programs ----
+
+def cgi(*more, body=b"", env=(), seconds=60):
+    """One run for a request; the answer's body as lines without the token, and the token."""
+    variables = [x for e in env for x in ("--env", e)]
+    done = subprocess.run([HUTCH, "run", *variables, *map(str, more)], env=ENV, input=body,
+                          capture_output=True, timeout=seconds, cwd=WORK)
+    head, _, text = done.stdout.decode(errors="replace").partition("\r\n\r\n")
+    lines = text.split("\n")
+    token = [x for x in lines if x.startswith("token")]
+    return Result(done), [head] + [x for x in lines if x not in token], token
+
+
+def in_order(lines):
+    """The environment's order may be another."""
+    return sorted(x for x in lines if x.startswith("env")), [x for x in lines if x[:3] != "env"]
+
+
+def frozen_cgi(what, *more, status=0, err=None):
+    path = WORK / f"cgi-{what}.snap"
+    return path, expect(run("snapshot", "create", "--cgi", "-o", path, "--env", f"DO={what}",
+                            "--env", "KEPT=what it was given", *more, guest("frozen_cgi")),
+                        status, err=err, what=f"snapshot create --cgi, {what}")
+
+
+GET = ["REQUEST_METHOD=GET", "QUERY_STRING=a=1&b=2", "HTTP_COOKIE=session=7", "SCRIPT_NAME=/x"]
+
+
+@test
+def cgi_programs():
+    """Each request as a run from the beginning answers it; and nothing of the one before."""
+    for what in ("nothing", "early", "copies"):
+        path, made = frozen_cgi(what)
+        number = int(re.search(r"frozen before call (\d+)", made.err)[1])
+        check(number >= 40, f"{what}: frozen after its start-up", made)
+        given = ["--env", f"DO={what}", "--env", "KEPT=what it was given"]
+        requests = [(GET, b""), (["REQUEST_METHOD=POST", "QUERY_STRING=exit"], b"body " * 50000),
+                    (["REQUEST_METHOD=GET", "QUERY_STRING="] + [f"HTTP_X{i}={'v' * 60}" for i in range(900)], b""),
+                    ([f"HTTP_LONG={'l' * 100000}", "REQUEST_METHOD=GET", "QUERY_STRING=" + "q" * 9000], b"x"),
+                    (["HTTPS=on", "QUERY_STRING=word", "REQUEST_METHOD=OPTIONS"], b"")]
+        for env, body in requests:
+            cold, wanted, token = cgi(*given, guest("frozen_cgi"), env=env, body=body)
+            warm, got, other = cgi("--snapshot", path, *given, guest("frozen_cgi"), env=env, body=body)
+            # What the first half of the head was is not written again.
+            if what == "early":
+                got[0], wanted[0] = got[0].split("\r\n")[-1], wanted[0].split("\r\n")[-1]
+            check(in_order(got) == in_order(wanted) and warm.status == cold.status and token and token != other,
+                  f"{what}: {env[0][:40]}, {len(env)} variables", str(got)[:600], str(wanted)[:600],
+                  warm.err)
+            check(token[0].endswith(" 0") and other[0].endswith(" 1"), "it can know", token, other)
+        tokens = {cgi("--snapshot", path, *given, guest("frozen_cgi"), env=GET)[2][0] for _ in range(5)}
+        check(len(tokens) == 5, f"{what}: random numbers are new", tokens)
+
+
+@test
+def cgi_by_name():
+    """Without the module: all variables given are the request's."""
+    expect(run("snapshot", "create", "--cgi", "--name", "cgi", "--env", "KEPT=k",
+               "--env", "HTTP_SECRET=of the trial request", guest("frozen_cgi")), 0)
+    result, lines, _ = cgi("--snapshot", "cgi", env=["QUERY_STRING=q", "REQUEST_METHOD=PUT", "OTHER=1"],
+                           body=b"the body")
+    check(lines[1].startswith("PUT q kept k") and lines[-1] == "the body" and
+          [x for x in lines if x.startswith("env")] ==
+          ["env KEPT=k", "env QUERY_STRING=q", "env REQUEST_METHOD=PUT", "env OTHER=1"], "by name", result)
+    many = [f"V{i}=1" for i in range(1100)]
+    result, _, _ = cgi("--snapshot", "cgi", env=many)
+    check(result.status == 1 and "more than the program has room for" in result.err, "too many", result)
+    expect(run("snapshot", "inspect", "cgi"), 0, out="requests by the environment")
+
+
+@test
+def cgi_refused():
+    given = ["--env", "DO=nothing", "--env", "KEPT=another"]
+    path, _ = frozen_cgi("nothing")
+    result, lines, _ = cgi("--snapshot", path, *given, guest("frozen_cgi"), env=GET)
+    check("another configuration: 'environment KEPT" in result.err and "kept another" in lines[1],
+          "other variables of the configuration: started from the beginning", result)
+    result, _, _ = cgi("--snapshot", "frozen")
+    snapshot()
+    result, _, _ = cgi("--snapshot", "frozen")
+    check(result.status != 0 and "--listen" in result.err, "no CGI program: --listen is wanted", result)
+    with Server("--snapshot", path, guest("frozen_cgi")) as s:
+        check("another configuration" in s.ended().err, "a CGI program takes no connections")
+    (WORK / "d").mkdir(exist_ok=True)
+    (WORK / "d/number").write_text("1\n")
+    frozen_cgi("counts", "--dir", "d::/d", status=1,
+               err="does not answer the trial request as it does from the beginning")
+    frozen_cgi("clock", status=1, err="another way with another clock|ended before its call")
+    expect(run("snapshot", "create", "--cgi", "--fastcgi", "-o", "x", guest("frozen_cgi")), 2)
 
 
 @test

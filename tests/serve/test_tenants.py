@@ -103,6 +103,36 @@ def snapshots():
 
 
 @test
+def frozen_cgi():
+    """A CGI program goes on from the end of its start-up; put back, in the same process."""
+    warm = "instaboot: {requests: [{path: /x, headers: {X-Planted: of the warm-up}}]}\n"
+    apps = {f"cgi-{reuse}": hosted("cgi", reuse, warm).replace("host: cgi", f"host: cgi-{reuse}")
+            for reuse in ("fresh", "reset")}
+    for again in ("made", "found in the store"):
+        with serve(**apps) as s:
+            for name in apps:
+                reset = name == "cgi-reset"
+                got = [ask(s, name, "/count")[2] for _ in range(3)]
+                check(got == [b"1\n"] * 3, f"{name}, {again}: the state of the snapshot", got)
+                lines = wait_for(lambda: len(of := [x for x in s.lines() if x["app"] == name]) == 3
+                                 and of)
+                check(lines and [x["cold"] for x in lines] == [True, not reset, not reset],
+                      f"{name}: its processes", lines)
+                body = os.urandom(1 << 18)
+                check(ask(s, name, "/echo", method="POST", body=body)[2] == body, f"{name}: a body")
+                many = {f"X-Field-{i}": "v" * 50 for i in range(80)}
+                first = s.get("/env", headers=dict(many, Host=name))[2].decode()
+                second = ask(s, name, "/env")[2].decode()
+                check(first.count("HTTP_X_FIELD_") == 80 and "FIELD" not in second and
+                      "PLANTED" not in first + second and "PATH_INFO=/env" in second,
+                      f"{name}: its own variables", first[-300:], second)
+                check(ask(s, name, "/exit")[0] == 502 and ask(s, name, "/trap")[0] == 502 and
+                      ask(s, name, "/x")[2] == b"hello /x\n", f"{name}: an end, a trap, and on")
+            check("snapshot" not in s.stderr() and not any("snapshot" in x.get("message", "")
+                  for x in s.lines("log")), "nothing to complain of", s.stderr())
+
+
+@test
 def guests_that_fail():
     with serve(**{i: hosted(i) for i in INTERFACES},
                neighbour=app("http", routes="/n").replace("path: /n", "host: neighbour, path: /")) as s:
