@@ -85,30 +85,86 @@ static int compare(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+/* Columns: X(title, width, leaves). On a narrow terminal those with the least number that is
+ * not 0 leave first. */
+/* clang-format off */
+#define COLUMNS(X)                                                                             \
+    X("SPEAKS",   7, 1) X("REUSE",    5, 2) X("BUSY",     5, 0) X("IDLE",     5, 0)            \
+    X("SLEEP",    5, 3) X("QUEUE",    5, 6) X("REQ/S",    8, 7) X("REQUESTS", 9, 0)            \
+    X("ERRORS",   7, 4) X("P50",      7, 0) X("P99",      7, 0) X("%CPU",     6, 5)            \
+    X("CPU",      8, 0) X("PRIVATE",  7, 0) X("SHARED",   7, 0)
+/* clang-format on */
+static const struct column {
+    const char *title;
+    int width, leaves;
+} columns[] = {
+#define X(title, width, leaves) {title, width, leaves},
+    COLUMNS(X)
+#undef X
+};
+#define LEAVES_MOST 7
+#define NAME_WIDTH 20
+#define NAME_WIDTH_NARROW 14
+
+/* Which columns stay where a line has room for so many characters (0: for all of them). */
+static int columns_that_fit(int room, int *ret_name_width) {
+    int left = 0;
+    *ret_name_width = room && room < 100 ? NAME_WIDTH_NARROW : NAME_WIDTH;
+    for (; room && left < LEAVES_MOST; left++) {
+        int width = *ret_name_width;
+        for (size_t i = 0; i < countof(columns); i++)
+            if (!columns[i].leaves || columns[i].leaves > left) width += 1 + columns[i].width;
+        if (width <= room) break;
+    }
+    return left;
+}
+
+static void print_cells(int left, const char *const cells[countof(columns)]) {
+    for (size_t i = 0; i < countof(columns); i++)
+        if (!columns[i].leaves || columns[i].leaves > left)
+            printf(i < 2 ? " %-*s" : " %*s", columns[i].width, cells[i]);
+}
+
+static void print_app(const struct top_app *app, const struct rates *r, int left) {
+    char number[6][24], text[4][24], time[3][24];
+    const uint64_t numbers[] = {app->busy,       app->idle + app->starting,
+                                app->hibernated, app->queued,
+                                app->requests,   app->errors};
+    for (size_t i = 0; i < countof(numbers); i++)
+        snprintf(number[i], sizeof number[i], "%" PRIu64, numbers[i]);
+    snprintf(text[0], sizeof text[0], "%.1f", r->requests_per_s);
+    snprintf(text[1], sizeof text[1], "%.1f", r->cpu_share * 100);
+    print_cells(left, (const char *const[]){
+                          app->interface, app->reuse, number[0], number[1], number[2],
+                          number[3], text[0], number[4], number[5],
+                          time_text(app->p50_s, time[0]), time_text(app->p99_s, time[1]),
+                          text[1], time_text((double)app->cpu_ns / 1e9, time[2]),
+                          bytes_text(app->memory_known, app->private_bytes, text[2]),
+                          bytes_text(app->memory_known, app->shared_bytes, text[3])});
+}
+
+/* rows, width: of the terminal; 0: as many as it takes. */
 static void print_table(const struct top_status *now, const struct top_status *before,
-                        const char *end, int rows) {
-    char up[24], t[3][24], m[2][24];
+                        const char *end, int rows, int width) {
+    char up[24];
+    const char *titles[countof(columns)];
+    int name_width, left = columns_that_fit(width, &name_width);
     double up_s =
         now->time_ns > now->started_ns ? (double)(now->time_ns - now->started_ns) / 1e9 : 0;
     printf("hutch %s, up %s, %" PRIu64 " connections, %" PRIu64 " tenants (%" PRIu64
            " spare)%s%s\n",
            now->version, time_text(up_s, up), now->connections, now->tenants, now->spares,
            now->draining ? ", draining" : "", end);
-    printf("%-20s %-7s %-5s %5s %5s %5s %5s %8s %10s %7s %7s %7s %6s %8s %8s %8s%s\n", "APP",
-           "SPEAKS", "REUSE", "BUSY", "IDLE", "SLEEP", "QUEUE", "REQ/S", "REQUESTS", "ERRORS",
-           "P50", "P99", "%CPU", "CPU", "PRIVATE", "SHARED", end);
+    for (size_t i = 0; i < countof(columns); i++) titles[i] = columns[i].title;
+    printf("%-*s", name_width, "APP");
+    print_cells(left, titles);
+    printf("%s\n", end);
     qsort(now->apps, now->app_count, sizeof *now->apps, compare);
     for (uint32_t i = 0; i < now->app_count && (rows <= 0 || (int)i < rows - 3); i++) {
-        const struct top_app *app = &now->apps[i];
-        struct rates r = rates_of(app, now, before);
-        printf("%-20.20s %-7s %-5s %5" PRIu64 " %5" PRIu64 " %5" PRIu64 " %5" PRIu64
-               " %8.1f %10" PRIu64 " %7" PRIu64 " %7s %7s %6.1f %8s %8s %8s%s\n",
-               app->name, app->interface, app->reuse, app->busy, app->idle + app->starting,
-               app->hibernated, app->queued, r.requests_per_s, app->requests, app->errors,
-               time_text(app->p50_s, t[0]), time_text(app->p99_s, t[1]), r.cpu_share * 100,
-               time_text((double)app->cpu_ns / 1e9, t[2]),
-               bytes_text(app->memory_known, app->private_bytes, m[0]),
-               bytes_text(app->memory_known, app->shared_bytes, m[1]), end);
+        struct rates r = rates_of(&now->apps[i], now, before);
+        printf("%-*.*s", name_width, name_width, now->apps[i].name);
+        print_app(&now->apps[i], &r, left);
+        printf("%s\n", end);
     }
 }
 
@@ -142,9 +198,11 @@ static enum status print_json(const struct top_status *now, const struct top_sta
 
 /* ---- the loop ---------------------------------------------------------------------------- */
 
-static int window_rows(void) {
-    struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 4 ? size.ws_row : 24;
+static struct winsize window(void) {
+    struct winsize size = {0};
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row <= 4) size.ws_row = 24;
+    if (!size.ws_col) size.ws_col = 80;
+    return size;
 }
 
 /* Waits; true where q was pressed or a signal came. */
@@ -166,7 +224,8 @@ static enum status watch(const struct top_command *c, struct error *err) {
         if (status != ST_OK) break;
         top_status_memory(&now);
         printf("\033[H");
-        print_table(&now, again ? &before : NULL, "\033[K", window_rows());
+        struct winsize size = window();
+        print_table(&now, again ? &before : NULL, "\033[K", size.ws_row, size.ws_col);
         printf("\033[J");
         fflush(stdout);
         top_status_finish(&before);
@@ -205,7 +264,7 @@ static enum status once(const struct top_command *c, struct error *err) {
     if (c->json)
         status = print_json(&now, NULL, err);
     else
-        print_table(&now, NULL, "", 0);
+        print_table(&now, NULL, "", 0, 0);
     top_status_finish(&now);
     return status;
 }
