@@ -19,7 +19,8 @@ enum {
 };
 enum {
     REQUESTS_PREFAULT = 1,
-    REQUESTS_RESET = 2
+    REQUESTS_RESET = 2,
+    REQUESTS_ENVIRONMENT = 4
 };
 
 static void put_string(struct buffer *b, const char *text) {
@@ -62,8 +63,10 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
     buffer_put_u32(&b, (uint32_t)config->requests.listen_fd);
     buffer_put_u32(&b, (uint32_t)config->requests.control_fd);
     buffer_put_u32(&b, (uint32_t)config->requests.snapshot_fd);
-    buffer_put_u32(&b, (config->requests.prefault ? REQUESTS_PREFAULT : 0u) |
-                           (config->requests.reset ? REQUESTS_RESET : 0u));
+    buffer_put_u32(&b,
+                   (config->requests.prefault ? REQUESTS_PREFAULT : 0u) |
+                       (config->requests.reset ? REQUESTS_RESET : 0u) |
+                       (config->requests.environment_at_resume ? REQUESTS_ENVIRONMENT : 0u));
     buffer_put_u32(&b, config->requests.env_count);
     enum status status = buffer_status(&b, err);
     if (status != ST_OK) return status;
@@ -162,6 +165,7 @@ static void take_config(struct reader *r, struct arena *arena, struct tenant_con
     uint32_t requests_flags = reader_u32(r);
     c->requests.prefault = requests_flags & REQUESTS_PREFAULT;
     c->requests.reset = requests_flags & REQUESTS_RESET;
+    c->requests.environment_at_resume = requests_flags & REQUESTS_ENVIRONMENT;
     c->requests.env_count = reader_u32(r);
     if (c->requests.env_count > c->envc) r->failed = true;
     if (reader_left(r)) r->failed = true;
@@ -199,7 +203,9 @@ static void put_line(struct buffer *b, const char *what, const char *text) {
 
 void tenant_config_text(const struct tenant_config *c, struct buffer *b) {
     for (uint32_t i = 0; i < c->argc; i++) put_line(b, "argument", c->argv[i]);
-    for (uint32_t i = 0; i < c->envc - c->requests.env_count; i++) {
+    bool bound = !c->requests.environment_at_resume;
+    if (!bound) put_line(b, "environment", "at resume");
+    for (uint32_t i = 0; i < c->envc - c->requests.env_count && bound; i++) {
         /* A value may be a secret, and this text ends up in files and logs. */
         size_t length = strcspn(c->env[i], "=");
         char name[256];

@@ -10,7 +10,8 @@
  * argv..., u32 envc, str env..., u32 preopens, { u32 fd, u32 flags, u64 size, u64 inodes, str
  * guest path }...; flags: 1 read-only, 2 a file image, 4 in memory (fd -1, or an image beneath;
  * size and inodes are its limits), 8 a volume's session; u32 request socket, u32 listen fd, u32
- * control fd, u32 snapshot fd, u32 flags: 1 prefault, 2 reset, u32 request's variables
+ * control fd, u32 snapshot fd, u32 flags: 1 prefault, 2 reset, 4 environment at resume, u32
+ * request's variables
  *
  * str: u32 length, bytes, and a 0 byte beyond the length so that it can be used in place.
  */
@@ -46,11 +47,12 @@ struct tenant_dir {
  */
 #define TENANT_NO_REQUESTS UINT32_MAX
 struct tenant_requests {
-    uint32_t socket;    /* the guest's descriptor: 0 or 3; TENANT_NO_REQUESTS: it has none */
-    int listen_fd;      /* a listening socket: each connection is a request; or -1 */
-    int control_fd;     /* requests come over this socket (tools/tenant_requests.h); or -1 */
-    int snapshot_fd;    /* to be resumed; or -1 */
-    bool prefault;      /* what the snapshot's first request touched is made present first */
+    uint32_t socket; /* the guest's descriptor: 0 or 3; TENANT_NO_REQUESTS: it has none */
+    int listen_fd;   /* a listening socket: each connection is a request; or -1 */
+    int control_fd;  /* requests come over this socket (tools/tenant_requests.h); or -1 */
+    int snapshot_fd; /* to be resumed; or -1 */
+    bool prefault;   /* what the snapshot's first request touched is made present first */
+    bool environment_at_resume; /* env is not the snapshot's, which is not bound to it */
     bool reset;         /* each request begins from the snapshot's state, in the same process */
     uint32_t env_count; /* of env the last ones: a CGI request's, to which nothing is bound */
 };

@@ -310,6 +310,7 @@ struct wasi_config {
     const char *const *argv;
     int envc;
     const char *const *env; /* "NAME=VALUE" */
+    bool keep_environment;  /* in wasi_state_restore: env above, not the record's */
     uint32_t preopen_count;
     const struct wasi_preopen *preopens;
     int stdio[3];       /* borrowed descriptors, -1 for none */

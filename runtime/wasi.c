@@ -71,6 +71,7 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
         wasi_strings_copy(&w->args, config->argc, config->argv, "arguments", err);
     if (status != ST_OK) return status;
     status = wasi_strings_copy(&w->env, config->envc, config->env, "environment", err);
+    w->keep_environment = config->keep_environment;
     if (status != ST_OK) return status;
     const uint32_t capacity = 16;
     w->descriptors = calloc(capacity, sizeof *w->descriptors);

@@ -200,6 +200,7 @@ struct wasi {
     uint32_t capacity;  /* all beyond are unused */
     uint32_t max_files; /* that the guest may open, beside what it was given; 0: no limit */
     struct wasi_strings args, env;
+    bool keep_environment;     /* env is no part of what is put back */
     struct wasi_mount *mounts; /* one for each preopen */
     uint32_t mount_count;
     struct memfs *files;               /* of all mounts in memory; NULL where there are none */

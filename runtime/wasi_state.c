@@ -385,7 +385,10 @@ enum status wasi_state_restore(struct wasi *w, const void *record, size_t size_b
             was.env = now.env;
         } else {
             w->args = now.args;
-            w->env = now.env;
+            if (w->keep_environment)
+                was.env = now.env;
+            else
+                w->env = now.env;
         }
         now = was;
     }

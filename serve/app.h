@@ -166,6 +166,7 @@ struct app_request {
     struct app_expect {
         uint16_t statuses[8]; /* that are right; none: 200 to 399 */
         uint32_t count;
+        const char *body_includes, *body_regex; /* "": any */
     } expect;
 };
 /* Sent with every warm-up request, so that an app can tell: the name Wasmer Edge uses. */
@@ -175,6 +176,7 @@ struct app_instaboot {
     bool enabled; /* a snapshot is made on deploy: where instaboot or reuse: reset is given */
     const struct app_request *requests;
     uint32_t request_count;
+    uint64_t max_age_ns;    /* of a kept snapshot, when the app is deployed; 0: any */
     bool secrets_at_resume; /* the adapter takes new values of env and secrets at resume */
 };
 

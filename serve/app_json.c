@@ -178,7 +178,10 @@ static void put_request(struct buffer *b, const struct app_request *request) {
     buffer_printf(b, "[");
     for (uint32_t i = 0; i < request->expect.count; i++)
         buffer_printf(b, "%s%u", i ? ", " : "", request->expect.statuses[i]);
-    buffer_printf(b, "]}");
+    buffer_printf(b, "]");
+    put_text(b, "body_includes", request->expect.body_includes);
+    put_text(b, "body_regex", request->expect.body_regex);
+    buffer_printf(b, "}");
 }
 
 static void put_instances(struct buffer *b, const struct app *app) {
@@ -206,6 +209,7 @@ static void put_instances(struct buffer *b, const struct app *app) {
         }
         buffer_printf(b, "]");
         put_bool(b, "secrets_at_resume", app->instaboot.secrets_at_resume);
+        put_ns(b, "max_age", app->instaboot.max_age_ns);
         buffer_printf(b, "}");
     } else {
         buffer_printf(b, "false");

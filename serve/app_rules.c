@@ -158,6 +158,10 @@ static enum status reuse(struct reading *r, const struct tree_node *root) {
                           "instaboot: false, but reuse: reset goes back to a "
                           "snapshot");
     if (app->reuse == APP_RESET) app->instaboot.enabled = true;
+    if (cgi && app->instaboot.secrets_at_resume)
+        return app_refuse(r, instaboot,
+                          "instaboot.secrets_at_resume: a CGI program has read its environment "
+                          "when it is frozen");
     const struct tree_node *hibernate = tree_get(root, "hibernate");
     if (hibernate && app->reuse != APP_KEEP)
         return app_add_note(r, hibernate->line, "hibernate",
@@ -198,24 +202,6 @@ static enum status site(struct reading *r, const struct tree_node *root) {
     return ST_OK;
 }
 
-/* What is read and kept, but not done by this version of the server. */
-static enum status not_yet(struct reading *r, const struct tree_node *root) {
-    static const struct {
-        const char *section, *key, *text;
-    } keys[] = {
-        {"instaboot", "secrets_at_resume", "has no effect yet: a snapshot is made anew"},
-    };
-    enum status status = ST_OK;
-    for (size_t i = 0; i < countof(keys) && status == ST_OK; i++) {
-        const struct tree_node *section = tree_get(root, keys[i].section);
-        const struct tree_node *key = section ? tree_get(section, keys[i].key) : NULL;
-        char name[64];
-        snprintf(name, sizeof name, "%s.%s", keys[i].section, keys[i].key);
-        if (key) status = app_add_note(r, key->line, name, keys[i].text);
-    }
-    return status;
-}
-
 /* The program's name: a file's, or the last word of a name in the cache without its tag. */
 static enum status program_name(struct reading *r) {
     struct app *app = r->app;
@@ -239,6 +225,5 @@ enum status app_rules(struct reading *r, const struct tree_node *root) {
     if (status == ST_OK) status = routes(r, root);
     if (status == ST_OK) status = reuse(r, root);
     if (status == ST_OK) status = site(r, root);
-    if (status == ST_OK) status = not_yet(r, root);
     return status == ST_OK ? program_name(r) : status;
 }

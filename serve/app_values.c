@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <regex.h>
 
 enum status app_scalar(struct reading *r, const struct tree_node *node, const char **ret_text) {
     if (node->kind != TREE_SCALAR && !(node->kind == TREE_NULL && node->text && node->text[0]))
@@ -132,6 +133,32 @@ enum status app_read_count(struct reading *r, const struct tree_node *node, void
     if (!whole_number(text, 1000000, to))
         return app_refuse(r, node, "'%.40s' is no whole number from 0 to 1000000", text);
     return ST_OK;
+}
+
+enum status app_read_instaboot_mode(struct reading *r, const struct tree_node *node, void *to) {
+    (void)to;
+    const char *text;
+    enum status status = app_scalar(r, node, &text);
+    if (status != ST_OK || strcmp(text, "bootstrap") == 0) return status;
+    return app_refuse(r, node,
+                      "'%.40s' is not known here: the snapshot is taken once the requests are "
+                      "answered (bootstrap)",
+                      text);
+}
+
+enum status app_read_regex(struct reading *r, const struct tree_node *node, void *to) {
+    char why[80];
+    regex_t regex;
+    const char *text;
+    enum status status = app_read_text(r, node, to);
+    if (status != ST_OK || app_scalar(r, node, &text) != ST_OK) return status;
+    int error = regcomp(&regex, text, REG_EXTENDED | REG_NOSUB);
+    if (!error) {
+        regfree(&regex);
+        return ST_OK;
+    }
+    regerror(error, &regex, why, sizeof why);
+    return app_refuse(r, node, "'%.40s' is no regular expression: %s", text, why);
 }
 
 enum status app_read_statuses(struct reading *r, const struct tree_node *node, void *to) {

@@ -134,6 +134,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .max_instances = l->instances,
         .max_queue = l->queue,
         .reuse_requests = app->reuse_requests,
+        .environment_at_resume = app->instaboot.secrets_at_resume,
         .idle_ns = app->hibernate.idle_ns ? app->hibernate.idle_ns : POOL_NEVER,
         .hibernates = app->reuse == APP_KEEP,
         .survives_reboot = app->hibernate.survives == APP_SURVIVE_REBOOT,

@@ -105,11 +105,12 @@ struct pool_app_config {
     const char *const *argv, *const *env;
     const struct tenant_dir *dirs;
     struct pool_limits limits;
-    uint32_t max_instances;  /* tenants at a time; 0: 16 */
-    uint32_t warm;           /* tenants kept ready without a request */
-    uint32_t max_queue;      /* requests that wait; 0: 1024 */
-    uint32_t reuse_requests; /* a tenant ends after so many; 0: never */
-    uint64_t idle_ns;        /* an idle tenant beyond warm ends after; 0: 10 s; POOL_NEVER */
+    uint32_t max_instances;     /* tenants at a time; 0: 16 */
+    uint32_t warm;              /* tenants kept ready without a request */
+    uint32_t max_queue;         /* requests that wait; 0: 1024 */
+    uint32_t reuse_requests;    /* a tenant ends after so many; 0: never */
+    bool environment_at_resume; /* env is not the snapshot's */
+    uint64_t idle_ns;           /* an idle tenant beyond warm ends after; 0: 10 s; POOL_NEVER */
     /* keep: it does not end, but is written to a file, and goes on with the next request; where
      * that is not possible it stays. */
     bool hibernates, survives_reboot;

@@ -234,6 +234,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
                      .control_fd = -1,
 
                      .snapshot_fd = snapshot,
+                     .environment_at_resume = c->environment_at_resume,
                      .prefault = snapshot >= 0 && !getenv("HUTCH_NO_PREFAULT")},
     };
     int config_fd = -1;

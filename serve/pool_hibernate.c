@@ -65,6 +65,9 @@ enum status hibernate_prepare(struct pool_app *app, const struct tenant_config *
     auto_buffer struct buffer b = {0};
     struct digest snapshot = {0};
     tenant_config_text(config, &b);
+    /* An instance that goes on has the environment that it began with. */
+    for (uint32_t i = 0; i < config->envc && config->requests.environment_at_resume; i++)
+        buffer_put_str(&b, config->env[i], strlen(config->env[i]));
     buffer_put_u32(&b, (uint32_t)config->interface);
     buffer_put_u64(&b, config->max_memory_bytes);
     buffer_put_u64(&b, config->max_stack_bytes);

@@ -40,6 +40,11 @@ void serve_kit_finish(struct serve_kit *kit); /* frees the app, too */
 enum status serve_warm_up(const struct serve_kit *kit, const struct app_request *request,
                           struct buffer *b, struct buffer *env, struct error *err) must_check;
 
+/* Whether what the program wrote in answer to one is what app.yaml expects of it: ST_INVALID
+ * says what is not. */
+enum status serve_expect(const struct app *app, const struct app_request *request,
+                         const uint8_t *bytes, size_t size, struct error *err) must_check;
+
 struct serve_options {
     const char *const *sources; /* app.yaml files, directories of them, names in the store */
     uint32_t source_count;

@@ -20,6 +20,10 @@ enum status app_kit_variable(struct serve_kit *kit, const char *name, const char
 
 /* How the app's instances are started, but for where requests come from. Borrows. */
 void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_config);
+/* For a snapshot that no secret may get into: secrets are empty (instaboot.secrets_at_resume).
+ */
+enum status app_kit_blank_secrets(struct serve_kit *kit, struct tenant_config *config,
+                                  struct error *err) must_check;
 /* The requests that warm the app up, each as the bytes that a tenant reads; where app.yaml
  * names none, one that is only for seeing what a first request touches. *ret_bytes lies in the
  * kit's arena; app_requests_finish in any case. */

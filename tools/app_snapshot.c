@@ -30,8 +30,35 @@ void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_confi
                                                                : 3,
                      .listen_fd = -1,
                      .control_fd = -1,
-                     .snapshot_fd = -1},
+                     .snapshot_fd = -1,
+                     .environment_at_resume = app->instaboot.secrets_at_resume},
     };
+}
+
+enum status app_kit_blank_secrets(struct serve_kit *kit, struct tenant_config *config,
+                                  struct error *err) {
+    const struct app *app = kit->app;
+    const char **env =
+        arena_array(&kit->arena, (size_t)kit->envc + app->secret_count, sizeof *env);
+    if (!env) return error_set(err, ST_NO_MEMORY, "out of memory");
+    config->env = env;
+    config->envc = 0;
+    for (uint32_t i = 0; i < kit->envc; i++) {
+        size_t length = strcspn(kit->env[i], "=");
+        bool secret = false;
+        for (uint32_t j = 0; j < app->secret_count; j++)
+            secret |= strlen(app->secrets[j].name) == length &&
+                      strncmp(app->secrets[j].name, kit->env[i], length) == 0;
+        if (!secret) env[config->envc++] = kit->env[i];
+    }
+    for (uint32_t i = 0; i < app->secret_count; i++) {
+        size_t size = strlen(app->secrets[i].name) + 2;
+        char *blank = arena_alloc(&kit->arena, size);
+        if (!blank) return error_set(err, ST_NO_MEMORY, "out of memory");
+        snprintf(blank, size, "%s=", app->secrets[i].name);
+        env[config->envc++] = blank;
+    }
+    return ST_OK;
 }
 
 enum status app_requests_make(struct serve_kit *kit, struct app_requests *ret_requests,
@@ -71,6 +98,12 @@ static enum status take_env(struct arena *arena, const struct buffer *b,
     return ST_OK;
 }
 
+static enum status check_answer(void *context, uint32_t warm_up, const uint8_t *bytes,
+                                size_t size, struct error *err) {
+    const struct app *app = context;
+    return serve_expect(app, &app->instaboot.requests[warm_up], bytes, size, err);
+}
+
 enum status app_snapshot_make(struct serve_kit *kit, const struct tenant_config *config,
                               const struct app_requests *requests, int *ret_fd,
                               struct error *err) {
@@ -88,7 +121,9 @@ enum status app_snapshot_make(struct serve_kit *kit, const struct tenant_config 
                                    .warm_ups = list,
                                    .warm_up_count = boot->request_count,
                                    .trial = &list[requests->count - 1],
-                                   .timeout_ms = STEP_TIMEOUT_MS};
+                                   .timeout_ms = STEP_TIMEOUT_MS,
+                                   .check = boot->request_count ? check_answer : NULL,
+                                   .context = kit->app};
     for (uint32_t i = 0; i < boot->request_count; i++)
         if (boot->requests[i].timeout_ns / 1000000 > wanted.timeout_ms)
             wanted.timeout_ms = boot->requests[i].timeout_ns / 1000000;

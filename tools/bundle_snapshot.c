@@ -101,7 +101,7 @@ static enum status make_of_app(const struct bundle_parts *p, struct serve_kit *k
     if (!app->instaboot.enabled)
         return error_set(err, ST_UNSUPPORTED,
                          "app.yaml says nothing of instaboot, so no node would use it");
-    if (app->secret_count)
+    if (app->secret_count && !app->instaboot.secrets_at_resume)
         return error_set(err, ST_UNSUPPORTED,
                          "the app has secrets, which would be in its memory: its nodes make "
                          "their own");
@@ -118,7 +118,8 @@ static enum status make_of_app(const struct bundle_parts *p, struct serve_kit *k
     struct tenant_config config;
     struct app_requests requests = {0};
     app_kit_config(kit, &config);
-    status = app_requests_make(kit, &requests, err);
+    status = app->secret_count ? app_kit_blank_secrets(kit, &config, err) : ST_OK;
+    if (status == ST_OK) status = app_requests_make(kit, &requests, err);
     if (status == ST_OK) status = app_snapshot_make(kit, &config, &requests, ret_fd, err);
     app_requests_finish(&requests);
     return status;

@@ -100,6 +100,7 @@ static enum status link_program(struct tenant *t, struct error *err) {
         .argv = c->argv,
         .envc = (int)c->envc,
         .env = c->env,
+        .keep_environment = c->requests.environment_at_resume,
         .preopen_count = c->dir_count,
         .preopens = preopens,
         .max_files = c->max_files,

@@ -11,12 +11,14 @@
 #include "tools/serve_cli.h"
 
 #include "loader/tenant_protocol.h"
+#include "runtime/runtime.h"
 #include "tools/app_kit.h"
 #include "tools/stored_app.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static void say(const char *text) { fprintf(stderr, "hutch: serve: %s\n", text); }
@@ -54,6 +56,13 @@ static enum status make_key(const struct serve_kit *kit, const struct tenant_con
         buffer_put_str(&b, requests->bytes[i].bytes, requests->bytes[i].size);
         buffer_put_str(&b, requests->env[i].bytes, requests->env[i].size);
     }
+    /* One that was made where another answer was right is another. */
+    for (uint32_t i = 0; i < kit->app->instaboot.request_count; i++) {
+        const struct app_expect *expect = &kit->app->instaboot.requests[i].expect;
+        for (uint32_t j = 0; j < expect->count; j++) buffer_put_u32(&b, expect->statuses[j]);
+        buffer_put_str(&b, expect->body_includes, strlen(expect->body_includes));
+        buffer_put_str(&b, expect->body_regex, strlen(expect->body_regex));
+    }
     struct digest all = digest_of(b.bytes, b.size), what = digest_of(purpose, sizeof purpose);
     *ret_key = cache_key_of(&all, &what);
     return buffer_status(&b, err);
@@ -84,7 +93,8 @@ static bool find_imported(struct cache *cache, struct serve_kit *kit,
     struct digest digest;
     /* A secret is in the program's configuration, and was not there when the app was bundled.
      */
-    if (!cache || app->secret_count || access(app->file, F_OK) == 0 ||
+    bool bound = app->secret_count && !app->instaboot.secrets_at_resume;
+    if (!cache || bound || access(app->file, F_OK) == 0 ||
         cache_name_parse(app->file, name, &is_digest, &digest, &ignored) != ST_OK ||
         stored_app_open(cache, app->file, &stored, &ignored) != ST_OK)
         return false;
@@ -97,16 +107,35 @@ static bool find_imported(struct cache *cache, struct serve_kit *kit,
     return found;
 }
 
+/* instaboot.max_age. */
+static bool is_too_old(const struct app *app, int fd) {
+    struct snapshot *snapshot;
+    struct snapshot_facts facts;
+    struct error ignored = {0};
+    if (!app->instaboot.max_age_ns) return false;
+    if (snapshot_open(fcntl(fd, F_DUPFD_CLOEXEC, 3), &snapshot, &ignored) != ST_OK) return true;
+    snapshot_describe(snapshot, &facts);
+    snapshot_close(snapshot);
+    struct timespec ts = {0};
+    clock_gettime(CLOCK_REALTIME, &ts);
+    uint64_t now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    return now > facts.created_ns && now - facts.created_ns > app->instaboot.max_age_ns;
+}
+
 static enum status make(struct cache *cache, struct serve_kit *kit,
                         const struct tenant_config *config, const struct app_requests *requests,
                         struct error *err) {
     struct cache_key key;
     struct error ignored = {0};
-    bool kept = cache && !kit->app->secret_count;
+    const struct app *app = kit->app;
+    bool kept = cache && (!app->secret_count || app->instaboot.secrets_at_resume);
     enum status status = make_key(kit, config, requests, &key, err);
     if (status != ST_OK) return status;
-    if (kept && cache_find(cache, &key, &kit->snapshot_fd, NULL, &ignored) == ST_OK)
-        return ST_OK;
+    if (kept && cache_find(cache, &key, &kit->snapshot_fd, NULL, &ignored) == ST_OK) {
+        if (!is_too_old(app, kit->snapshot_fd)) return ST_OK;
+        close(kit->snapshot_fd);
+        kit->snapshot_fd = -1;
+    }
     auto_fd int fd = -1;
     status = app_snapshot_make(kit, config, requests, &fd, err);
     if (status == ST_OK && kept) status = keep(cache, &key, &fd, err);
@@ -146,6 +175,8 @@ void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit) {
     app_kit_config(kit, &config);
     if (find_imported(cache, kit, &config)) return;
     enum status status = open_sessions(kit, &config, &err);
+    if (status == ST_OK && app->instaboot.secrets_at_resume)
+        status = app_kit_blank_secrets(kit, &config, &err);
     if (status == ST_OK) status = app_requests_make(kit, &requests, &err);
     if (status == ST_OK) status = make(cache, kit, &config, &requests, &err);
     app_requests_finish(&requests);

@@ -412,6 +412,20 @@ static enum status find_good_place(struct search *s, struct cgi_reply *ret_point
     return check(s, ret_point, err);
 }
 
+/* Whether the warm-up requests are answered as they should be at all. */
+static enum status check_answers(const struct snapshot_make *make, struct error *err) {
+    const struct cgi_order from_start = {.tame = true, .seed = 1};
+    enum status status = ST_OK;
+    for (uint32_t i = 0; i < make->warm_up_count && make->check && status == ST_OK; i++) {
+        struct run run;
+        status = run_begin(&run, make, &make->warm_ups[i], -1, &from_start, err);
+        if (status == ST_OK)
+            status = make->check(make->context, i, run.answer.bytes, run.answer.size, err);
+        run_finish(&run);
+    }
+    return status;
+}
+
 enum status snapshot_make_cgi(const struct snapshot_make *make, int *ret_fd,
                               struct error *err) {
     struct search s = {.make = make};
@@ -420,6 +434,7 @@ enum status snapshot_make_cgi(const struct snapshot_make *make, int *ret_fd,
     enum status status =
         make_variants(&s, make->warm_up_count ? make->warm_ups : make->trial, err);
     if (status == ST_OK) status = cli_memory_file("hutch-snapshot", &fd, err);
+    if (status == ST_OK) status = check_answers(make, err);
     if (status == ST_OK) status = find_good_place(&s, &point, err);
     if (status == ST_OK) status = freeze_for_good(&s, &point, fd, err);
     if (status == ST_OK && make->note) {

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ANSWER_MAX ((size_t)4 << 20) /* of it is kept to be looked at */
+
 static uint64_t now_ms(void) {
     struct timespec ts = {0};
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -129,7 +131,7 @@ static enum status wait_message(struct maker_tenant *t, uint64_t timeout_ms, cha
 /* Sends the rest of a request and takes what comes, until the program waits again. */
 static enum status exchange(struct maker_tenant *t, int stream,
                             const struct snapshot_request *request, uint64_t timeout_ms,
-                            char ret_line[100], size_t *ret_size, struct error *err) {
+                            struct buffer *answer, size_t *ret_size, struct error *err) {
     size_t sent = 0;
     bool open = true;
     uint64_t end = now_ms() + timeout_ms;
@@ -151,10 +153,7 @@ static enum status exchange(struct maker_tenant *t, int stream,
         if (fds[0].revents & (POLLIN | POLLHUP | POLLERR)) {
             char bytes[16384];
             ssize_t n = recv(stream, bytes, sizeof bytes, MSG_DONTWAIT);
-            if (n > 0 && *ret_size < 99) {
-                size_t room = 99 - *ret_size;
-                memcpy(ret_line + *ret_size, bytes, (size_t)n < room ? (size_t)n : room);
-            }
+            if (n > 0 && answer->size < ANSWER_MAX) buffer_put(answer, bytes, (size_t)n);
             if (n > 0) *ret_size += (size_t)n;
             if (n == 0 || (n < 0 && errno != EAGAIN)) open = false;
         } else if (fds[1].revents) {
@@ -165,10 +164,10 @@ static enum status exchange(struct maker_tenant *t, int stream,
 }
 
 static enum status send_request(struct maker_tenant *t, const struct snapshot_make *make,
-                                const struct snapshot_request *request, const char *what,
-                                struct error *err) {
+                                const struct snapshot_request *request, bool checked,
+                                const char *what, struct error *err) {
     int pair[2];
-    char line[100] = {0};
+    auto_buffer struct buffer answer = {0};
     size_t size = 0;
     uint64_t start_ms = now_ms();
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -176,10 +175,15 @@ static enum status send_request(struct maker_tenant *t, const struct snapshot_ma
     enum status status = maker_tell(t, "R", 1, pair[1], err);
     close(pair[1]);
     if (status == ST_OK)
-        status = exchange(t, pair[0], request, make->timeout_ms, line, &size, err);
+        status = exchange(t, pair[0], request, make->timeout_ms, &answer, &size, err);
     close(pair[0]);
+    if (status == ST_OK) status = buffer_status(&answer, err);
+    if (status == ST_OK && make->check && checked)
+        status = make->check(make->context, (uint32_t)(request - make->warm_ups), answer.bytes,
+                             answer.size, err);
     if (status != ST_OK || !make->note) return status;
-    char text[200];
+    char text[200], line[100] = {0};
+    if (answer.size) memcpy(line, answer.bytes, answer.size < 99 ? answer.size : 99);
     for (char *c = line; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 127) *c = '\0';
     snprintf(text, sizeof text, "%s: %s, %zu bytes, %llu ms", what,
@@ -204,7 +208,7 @@ static enum status first_run(const struct snapshot_make *make, int fd, struct er
     for (uint32_t i = 0; status == ST_OK && i < make->warm_up_count; i++) {
         char what[40];
         snprintf(what, sizeof what, "warm-up request %u", i + 1);
-        status = send_request(&t, make, &make->warm_ups[i], what, err);
+        status = send_request(&t, make, &make->warm_ups[i], true, what, err);
     }
     if (status == ST_OK) status = maker_ask(&t, make, 'S', fd, "the snapshot", err);
     maker_stop(&t, &ignored);
@@ -219,7 +223,8 @@ static enum status trial_run(const struct snapshot_make *make, int fd, struct er
     enum status status = cli_memory_file("hutch-touched", &record, err);
     if (status == ST_OK) status = maker_start(make, fd, false, &t, err);
     if (status == ST_OK) status = wait_message(&t, make->timeout_ms, 'N', "resuming", err);
-    if (status == ST_OK) status = send_request(&t, make, make->trial, "trial request", err);
+    if (status == ST_OK)
+        status = send_request(&t, make, make->trial, false, "trial request", err);
     if (status == ST_OK) status = maker_ask(&t, make, 'W', record, "the working set", err);
     maker_stop(&t, &ignored);
     if (status != ST_OK) return status;

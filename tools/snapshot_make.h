@@ -22,7 +22,11 @@ struct snapshot_make {
     uint32_t warm_up_count;
     const struct snapshot_request *trial; /* for the working set; NULL: none is recorded */
     uint64_t timeout_ms;                  /* for each step */
-    void (*note)(const char *text);       /* a line for a person; may be NULL */
+    /* Whether what came in answer to a warm-up request is right; NULL: anything is. */
+    enum status (*check)(void *context, uint32_t warm_up, const uint8_t *bytes, size_t size,
+                         struct error *err);
+    void *context;
+    void (*note)(const char *text); /* a line for a person; may be NULL */
 };
 
 /* ret_fd: a memory file, its digest made. ST_GUEST-like failures say what the program did. */

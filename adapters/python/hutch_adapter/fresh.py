@@ -5,6 +5,11 @@ need nothing. The generators of the random module are sequences that a snapshot 
 behind random.random() gets a new seed, and so do those that the application makes without a seed of
 its own. The order of sets of strings (the hash seed) stays what it was.
 
+The environment is read again where the interpreter can (_hutch.environ): with
+instaboot.secrets_at_resume its values are those of the process that goes on, not of the one that was
+frozen. os.environ is changed; what an application has made of a value before is its own affair, and
+that of functions registered with on_resume.
+
 Where the interpreter counts resumes (_hutch.generation), this is done when the number has changed;
 elsewhere before each request, which costs about 15 microseconds.
 """
@@ -17,7 +22,13 @@ try:
 except ImportError:
     generation = None
 
+try:
+    from _hutch import environ
+except ImportError:
+    environ = None
+
 _callbacks = []
+_environment = None  # as it was seen last
 _seen = None
 _generators = None
 
@@ -71,12 +82,32 @@ def prepare():
     global _plain_seed
     if not os.environ.get("GATEWAY_INTERFACE"):
         _plain_seed = _watch_generators()
+        if environ is not None:
+            _read_environment()
+
+
+def _read_environment():
+    global _environment
+    now = environ()
+    before, _environment = _environment, now
+    if before is None or now == before:
+        return
+    pairs = [pair.partition(b"=") for pair in now.split(b"\0") if b"=" in pair]
+    were = [pair.partition(b"=")[0] for pair in before.split(b"\0") if b"=" in pair]
+    names = {name for name, _, _ in pairs}
+    for name in were:
+        if name not in names:
+            os.environb.pop(name, None)
+    for name, _, value in pairs:
+        os.environb[name] = value
 
 
 def before_request():
     global _seen
     if _plain_seed is None:
         return
+    if environ is not None:
+        _read_environment()
     if generation is not None:
         now = generation()
         if now == _seen:
