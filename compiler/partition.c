@@ -3,8 +3,8 @@
  * threads, each in an LLVM context of its own. The split depends on the module only, and every
  * partition is compiled alone, so the objects do not depend on the number of threads or on
  * timing. Neighbouring functions stay together: producers put callers near callees. Functions
- * of other partitions that a profile says are hot are lowered where they are called too, for
- * inlining alone.
+ * of other partitions that are small, or that a profile says are hot, are lowered where they
+ * are called too, for inlining alone.
  *
  * Partition 0 also holds the thunks, the trap stubs and the memory routines.
  */
@@ -17,8 +17,10 @@
 #include <unistd.h>
 
 #define PARTITION_BYTES (UINT64_C(256) << 10)
-#define BORROW_BYTES 512u /* a body that may be inlined into other partitions */
-#define BORROW_DEPTH 2u   /* calls from the partition's own functions to a borrowed one */
+/* Bodies that may be inlined into other partitions: any, and one that a profile says is hot. */
+#define BORROW_BYTES 96u
+#define BORROW_HOT_BYTES 512u
+#define BORROW_DEPTH 2u /* calls from the partition's own functions to a borrowed one */
 
 enum status partitions_plan(const struct module *module, struct arena *arena,
                             struct partitions *ret_partitions, struct error *err) {
@@ -142,8 +144,11 @@ static void report_progress(struct job *job, const char *step, uint32_t more) {
 static bool worth_borrowing(const struct module *module, uint32_t function) {
     const struct profile_plan *plan = module->profile;
     uint32_t own = function - module->imported_functions;
-    return module->functions[function].body_size <= BORROW_BYTES && plan->known[own] &&
-           plan->max_counts[own] >= plan->summary.hot_count;
+    uint32_t size = module->functions[function].body_size;
+    if (!plan || !plan->known || !plan->known[own]) return size <= BORROW_BYTES;
+    if (plan->max_counts[own] <= plan->summary.cold_count) return false;
+    return size <=
+           (plan->max_counts[own] >= plan->summary.hot_count ? BORROW_HOT_BYTES : BORROW_BYTES);
 }
 
 /*
@@ -153,8 +158,7 @@ static bool worth_borrowing(const struct module *module, uint32_t function) {
 static enum status borrow(struct lower_module *m, const struct partition *p,
                           struct arena *arena, struct arena *scratch, struct error *err) {
     const struct module *module = m->module;
-    if (m->options->level < COMPILE_O2 || !module->profile || !module->profile->known)
-        return ST_OK;
+    if (m->options->level < COMPILE_O2) return ST_OK;
     uint32_t *wanted = arena_array(arena, module->function_count, sizeof *wanted);
     if (!wanted) return error_set(err, ST_NO_MEMORY, "out of memory");
     for (uint32_t depth = 0; depth < BORROW_DEPTH; depth++) {

@@ -78,6 +78,44 @@ def measure(report: benchlib.Report, case: str, wasm: str, levels: list[str], sa
     return good
 
 
+def bodies(path: str) -> list[bytes]:
+    """The functions' bodies."""
+    data = pathlib.Path(path).read_bytes()
+
+    def leb(at: int) -> tuple[int, int]:
+        result = shift = 0
+        while True:
+            byte, at = data[at], at + 1
+            result |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return result, at
+    at = 8
+    while at < len(data):
+        number = data[at]
+        size, at = leb(at + 1)
+        if number == 10:
+            count, at = leb(at)
+            found = []
+            for _ in range(count):
+                length, at = leb(at)
+                found.append(data[at:at + length])
+                at += length
+            return found
+        at += size
+    return []
+
+
+def compare(old: str, new: str) -> None:
+    """What of a module's code the next version of it has unchanged: all that a cache of functions could
+    ever find again."""
+    before, after = bodies(old), bodies(new)
+    kept = set(before) & set(after)
+    same = [b for b in after if b in kept]
+    print(f"{len(same)} of {len(after)} functions have the bytes of before, "
+          f"{sum(map(len, same)) / max(1, sum(map(len, after))) * 100:.0f} % of the code")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tools/dev bench compile", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,7 +126,12 @@ def main() -> int:
     parser.add_argument("--functions", type=int, default=big_module.FUNCTIONS, help="of the large module")
     parser.add_argument("--bytes", type=int, default=big_module.CODE_BYTES, help="of the large module's code")
     parser.add_argument("--check", action="store_true", help="end with status 1 where a wish is missed")
+    parser.add_argument("--compare", nargs=2, metavar=("OLD", "NEW"),
+                        help="compile nothing: how many functions of a module its next version has unchanged")
     options = parser.parse_args()
+    if options.compare:
+        compare(*options.compare)
+        return 0
     OBJECTS.mkdir(parents=True, exist_ok=True)
     report = benchlib.Report("compile", {"options": f"--target {options.target}"})
     lines: list[list[str]] = []

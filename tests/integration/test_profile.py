@@ -188,7 +188,7 @@ def across_partitions(place):
         (func $rare (param i32) (result i32)
           (i32.rotr (i32.xor (local.get 0) (i32.const 54321)) (i32.const 9)))
         {filler(0)} {filler(2000)}
-        (func (export "work") (param $n i32) (result i32) (local $x i32)
+        (func $work (export "work") (param $n i32) (result i32) (local $x i32)
           (local.set $x (call $rare (local.get $n)))
           (loop $again
             (local.set $x (call $hot (local.get $x)))
@@ -206,6 +206,21 @@ def across_partitions(place):
     check("@f0(" not in work, "the hot function is inlined", work)
     check("call i32 @f1(" in work, "the rare one is not", work)
     check("define available_externally" not in dump, "no copy is left", dump[:400])
+    # Hot code lies together, first; cold code last. work is the last function of the last partition.
+    symbols = subprocess.run(["llvm-nm-22", "--defined-only", place / "l.hutch"], check=True, timeout=60,
+                             capture_output=True, text=True).stdout
+    at = {name: int(address, 16) for address, _, name in map(str.split, symbols.splitlines())}
+    check(max(at["hot"], at["work"]) < min(v for n, v in at.items() if n.startswith("fill")),
+          "hot code of all partitions lies before the rest", symbols[-400:])
+    # Without a profile what is small is inlined all the same.
+    (place / "plain").mkdir()
+    place.run("compile", "--no-cache", "--dump-dir", "plain", "-o", "p.hutch", wasm)
+    dumps = [p.read_text() for p in sorted((place / "plain").glob("partition-*.optimised.ll"))]
+    dump = next(t for t in dumps if "define hidden i32 @f4002(" in t)
+    work_body = re.search(r"^define [^\n]*@f4002\(.*?^}", dump, re.MULTILINE | re.DOTALL)[0]
+    check("@f0(" not in work_body and "@f1(" not in work_body, "small functions are inlined", work_body)
+    check(place.run("run", "--allow-precompiled", "--invoke", "work", "p.hutch", "100000") == plain,
+          "the same result without a profile")
     check(place.run("run", "--allow-precompiled", "--invoke", "work", "l.hutch", "100000") == plain,
           "the same result")
 

@@ -336,7 +336,61 @@ def dates():
     return dict(weekdays), datetime.datetime.fromisoformat("2024-02-29T12:30:00+02:00").isoformat()
 
 
-PARTS = (expressions, bank, jobs, prose, tables, documents, settings, numbers, lazy, mistakes, grids, dates)
+def route(pattern, *parts, method="GET", **options):
+    return pattern.format(*parts), method, options.get("cache", 0) + len(parts)
+
+
+def ladder(n, step=1, /, *, down=False):
+    return 0 if n <= 0 else 1 + ladder(n - step, step, down=not down)
+
+
+def compose(*functions):
+    return functools.reduce(lambda f, g: lambda x: g(f(x)), functions)
+
+
+def accumulator(start):
+    seen = []
+
+    def add(value, *, times=1):
+        nonlocal start
+        for _ in range(times):
+            start += value
+        seen.append(value)
+        return start
+
+    return add, seen
+
+
+def calling():
+    """Arguments of every kind: by position, name, default, star; closures, partials, recursion."""
+    add, seen = accumulator(10)
+    get, plus = functools.partial(route, "/a/{}/{}", cache=1), compose(str, len, lambda n: n + 1)
+    out = 0
+    for i in range(900):
+        options = {"method": "PUT", "cache": i % 3} if i % 2 else {}
+        path, method, weight = route("/b/{}", i, **options)
+        out += len(path) + weight + len(get(i, method)[0]) + plus(i * 11)
+        out += add(i & 3, times=2) + add(1) + max(i % 7, *(3, i % 5), key=lambda v: -v)
+    return out + ladder(300) + ladder(90, 3, down=True) + sum(map(operator.mul, seen, range(len(seen))))
+
+
+def reports():
+    """Lines as logs and bills have them: every way to format, and to take apart again."""
+    lines, total = [], 0.0
+    for i in range(700):
+        amount, name = i * 1.37 + 0.005, WORDS[i % len(WORDS)]
+        total += amount
+        lines.append(f"{i:05d} {name:<12}|{amount:>10.2f}|{total:12.4e}|{i % 97:#06x}|{i / 7:g}")
+        lines.append("%-8s %3d%% %6.1f %r %x" % (name, i % 101, amount, name[:2], i))
+        lines.append("{:>4} {!r:>9} {n:,}".format(i, name, n=i * 1009).rjust(30, "."))
+    fields = [line.split("|") for line in lines if "|" in line]
+    sums = sum(float(f[1].strip()) for f in fields), sum(int(f[3], 16) for f in fields)
+    shout = "\n".join(line.upper() if line.startswith("0") else line.strip(". ") for line in lines)
+    letters = [chr(ord(c) ^ 1) for c in shout[:3000] if c.isalnum() and not c.isspace()]
+    return sums, len(shout), "".join(reversed(letters))[:20], shout.rpartition(" ")[2], str(total), repr(total / 3)
+
+
+PARTS = (calling, reports, expressions, bank, jobs, prose, tables, documents, settings, numbers, lazy, mistakes, grids, dates)
 
 
 def work():
