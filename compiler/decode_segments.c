@@ -16,7 +16,7 @@ enum status decode_expr(struct decoder *d, struct reader *r, struct module_expr 
     do {
         TRY(instruction_decode(r, &in, d->err));
         if (opcode_opens(in.opcode)) depth++;
-    } while (in.opcode != OP_END || depth-- > 0);
+    } while (!opcode_closes(in.opcode) || depth-- > 0);
     *ret = (struct module_expr){.offset = (uint64_t)(start - r->start),
                                 .size = (uint32_t)(r->at - start)};
     return ST_OK;

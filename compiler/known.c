@@ -99,7 +99,7 @@ static bool digest_at(const struct module *m, uint32_t function, bool may_call,
         struct error ignored = {0};
         CHECK(instruction_decode(&r, &in, &ignored) == ST_OK); /* validated before */
         if (opcode_opens(in.opcode)) depth++;
-        if (in.opcode == OP_END) depth--;
+        if (opcode_closes(in.opcode)) depth--;
         if (!put_instruction(&text, m, &in, may_call)) return false;
     }
     if (text.failed) return false;

@@ -173,6 +173,13 @@ void lower_throw_ref(struct lower *f);
 /* The clauses of the try_table `b`, which has just been closed, where anything can get there.
  */
 void lower_catches(struct lower *f, struct lower_block *b);
+/* The older form. A handler of the innermost block begins (all: of every exception); the end of
+ * the try `b`, which has just been closed; its end by delegate; throwing again what a handler
+ * has. */
+void lower_handler(struct lower *f, uint32_t tag, bool all);
+void lower_untaken(struct lower *f, struct lower_block *b);
+void lower_delegate(struct lower *f, struct lower_block *b, uint32_t label);
+void lower_rethrow(struct lower *f, uint32_t label);
 
 /* ---- control, lower_control.c ---- */
 /* What is open. */
@@ -181,6 +188,7 @@ struct lower_block {
         FRAME_BLOCK,
         FRAME_LOOP,
         FRAME_IF,
+        FRAME_TRY_TABLE,
         FRAME_TRY,
         FRAME_FUNCTION
     } kind;
@@ -194,9 +202,13 @@ struct lower_block {
     LLVMValueRef *else_values;           /* FRAME_IF: its parameters, for the else */
     bool end_reached;
     struct valtype single; /* storage for a block type of one value */
-    /* FRAME_TRY */
+    /* FRAME_TRY_TABLE */
     struct reader clauses;
     uint32_t clause_count;
+    /* FRAME_TRY: */
+    bool has_handlers;
+    LLVMBasicBlockRef untaken; /* where what no handler so far has taken goes on, or NULL */
+    /* both */
     uint32_t outer_try;         /* f->open_try around it */
     LLVMBasicBlockRef pad;      /* where calls in it go that throw, or NULL */
     LLVMBasicBlockRef dispatch; /* where the clauses are tried, or NULL */

@@ -97,8 +97,8 @@ static void emit_open(struct lower *f, const struct instruction *in) {
     b->label = b->end;
     b->label_phis = b->end_phis;
     b->label_count = b->result_count;
-    if (in->opcode == OP_TRY_TABLE && in->count) {
-        b->kind = FRAME_TRY;
+    if (in->opcode == OP_TRY || (in->opcode == OP_TRY_TABLE && in->count)) {
+        b->kind = in->opcode == OP_TRY ? FRAME_TRY : FRAME_TRY_TABLE;
         b->clauses = in->labels;
         b->clause_count = in->count;
         b->outer_try = f->open_try;
@@ -162,7 +162,8 @@ static void emit_return(struct lower *f, const struct lower_block *b) {
     }
 }
 
-static void emit_end(struct lower *f) {
+/* The end of a block, by `end` or, in, by `delegate`. */
+static void emit_end(struct lower *f, const struct instruction *in) {
     struct lower_block *b = &f->blocks[f->block_count - 1];
     fall_through(f, b);
     if (b->otherwise) { /* an if without else: parameters are the results */
@@ -170,10 +171,10 @@ static void emit_end(struct lower *f) {
         fall_through(f, b);
     }
     f->block_count--;
-    if (b->kind == FRAME_TRY) {
-        f->open_try = b->outer_try;
-        lower_catches(f, b);
-    }
+    if (b->kind == FRAME_TRY_TABLE || b->kind == FRAME_TRY) f->open_try = b->outer_try;
+    if (b->kind == FRAME_TRY_TABLE) lower_catches(f, b);
+    if (b->kind == FRAME_TRY && in->opcode == OP_DELEGATE) lower_delegate(f, b, in->index);
+    if (b->kind == FRAME_TRY && in->opcode == OP_END) lower_untaken(f, b);
     if (!b->end_reached) {
         LLVMDeleteBasicBlock(b->end);
         f->unreachable = true;
@@ -258,8 +259,9 @@ static bool skip_dead(struct lower *f, const struct instruction *in) {
         f->dead_depth++;
         return true;
     }
-    if (f->dead_depth == 0 && (in->opcode == OP_END || in->opcode == OP_ELSE)) return false;
-    if (in->opcode == OP_END) f->dead_depth--;
+    bool arm = in->opcode == OP_ELSE || in->opcode == OP_CATCH || in->opcode == OP_CATCH_ALL;
+    if (f->dead_depth == 0 && (arm || opcode_closes(in->opcode))) return false;
+    if (opcode_closes(in->opcode)) f->dead_depth--;
     return true;
 }
 
@@ -273,8 +275,18 @@ bool lower_control(struct lower *f, const struct instruction *in) {
         break;
     case OP_BLOCK:
     case OP_LOOP:
+    case OP_TRY:
     case OP_TRY_TABLE:
     case OP_IF: emit_open(f, in); break;
+    case OP_CATCH:
+    case OP_CATCH_ALL:
+        fall_through(f, &f->blocks[f->block_count - 1]);
+        lower_handler(f, in->index, in->opcode == OP_CATCH_ALL);
+        break;
+    case OP_RETHROW:
+        lower_rethrow(f, in->index);
+        f->unreachable = true;
+        break;
     case OP_THROW:
         lower_throw(f, in->index);
         f->unreachable = true;
@@ -289,7 +301,8 @@ bool lower_control(struct lower *f, const struct instruction *in) {
         begin_else(f, b);
         break;
     }
-    case OP_END: emit_end(f); break;
+    case OP_END:
+    case OP_DELEGATE: emit_end(f, in); break;
     case OP_BR: emit_br(f, in->index); break;
     case OP_BR_IF: emit_br_if(f, in->index); break;
     case OP_BR_TABLE: emit_br_table(f, in); break;

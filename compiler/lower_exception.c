@@ -148,17 +148,20 @@ static LLVMValueRef tag_identity(struct lower *f, uint32_t tag) {
     return LLVMBuildPtrToInt(f->builder, place, m->i64, "");
 }
 
+static void push_values(struct lower *f, uint32_t tag, LLVMValueRef exception) {
+    const struct module *module = f->m->module;
+    const struct functype *type = &module->types[module->tags[tag].type].func;
+    for (uint32_t i = 0; i < type->param_count; i++) {
+        uint64_t offset = ABI_EXCEPTION_HEADER + ABI_SLOT_SIZE * (uint64_t)i;
+        lower_push(f, lower_load_instance(f, lower_type(f->m, type->params[i]),
+                                          field(f, exception, offset)));
+    }
+}
+
 static void take(struct lower *f, const struct catch_clause *clause, LLVMValueRef exception) {
     struct lower_module *m = f->m;
     uint32_t height = f->stack_size;
-    if (catch_has_tag(clause)) {
-        const struct functype *type = &m->module->types[m->module->tags[clause->tag].type].func;
-        for (uint32_t i = 0; i < type->param_count; i++) {
-            uint64_t offset = ABI_EXCEPTION_HEADER + ABI_SLOT_SIZE * (uint64_t)i;
-            lower_push(f, lower_load_instance(f, lower_type(m, type->params[i]),
-                                              field(f, exception, offset)));
-        }
-    }
+    if (catch_has_tag(clause)) push_values(f, clause->tag, exception);
     LLVMValueRef state = field(f, exception, offsetof(struct abi_exception, state));
     LLVMValueRef held = LLVMConstInt(m->i32, ABI_EXCEPTION_HELD, false);
     if (catch_has_ref(clause)) {
@@ -170,6 +173,15 @@ static void take(struct lower *f, const struct catch_clause *clause, LLVMValueRe
     }
     lower_branch(f, clause->label);
     f->stack_size = height;
+}
+
+/* To the handlers around, in the function or in its caller. */
+static void pass_on(struct lower *f, LLVMValueRef exception) {
+    struct lower_block *outer = open_try(f);
+    if (outer)
+        go_to_dispatch(f, outer, exception);
+    else
+        throw_again(f, exception);
 }
 
 void lower_catches(struct lower *f, struct lower_block *b) {
@@ -201,12 +213,66 @@ void lower_catches(struct lower *f, struct lower_block *b) {
         take(f, &clause, b->exception);
         if (other) LLVMPositionBuilderAtEnd(f->builder, other);
     }
-    if (!all) {
-        struct lower_block *outer = open_try(f);
-        if (outer)
-            go_to_dispatch(f, outer, b->exception);
-        else
-            throw_again(f, b->exception);
-    }
+    if (!all) pass_on(f, b->exception);
     LLVMPositionBuilderAtEnd(f->builder, here);
+}
+
+/* ---- the older form -----------------------------------------------------------------------
+ */
+
+/*
+ * The handlers of a try are code of the block itself. Where the body has no call that throws,
+ * they are dead. An exception that one of them has is held, for a `rethrow` may be in it.
+ */
+void lower_handler(struct lower *f, uint32_t tag, bool all) {
+    struct lower_module *m = f->m;
+    struct lower_block *b = &f->blocks[f->block_count - 1];
+    if (!b->has_handlers) { /* the first: the body ends here */
+        b->has_handlers = true;
+        f->open_try = b->outer_try;
+        b->untaken = b->dispatch;
+    }
+    f->stack_size = b->height;
+    f->unreachable = !b->untaken;
+    if (!b->untaken) return;
+    LLVMPositionBuilderAtEnd(f->builder, b->untaken);
+    b->untaken = NULL;
+    if (!all) {
+        LLVMValueRef thrown = lower_load_instance(
+            f, m->i64, field(f, b->exception, offsetof(struct abi_exception, tag)));
+        LLVMBasicBlockRef match = new_block(f, "catch");
+        b->untaken = new_block(f, "");
+        LLVMBuildCondBr(f->builder,
+                        LLVMBuildICmp(f->builder, LLVMIntEQ, thrown, tag_identity(f, tag), ""),
+                        match, b->untaken);
+        LLVMPositionBuilderAtEnd(f->builder, match);
+    }
+    lower_store_instance(f, LLVMConstInt(m->i32, ABI_EXCEPTION_HELD, false),
+                         field(f, b->exception, offsetof(struct abi_exception, state)));
+    if (!all) push_values(f, tag, b->exception);
+}
+
+void lower_untaken(struct lower *f, struct lower_block *b) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(f->builder);
+    /* without any handler the body ends with the block */
+    LLVMBasicBlockRef from = b->has_handlers ? b->untaken : b->dispatch;
+    if (!from) return;
+    LLVMPositionBuilderAtEnd(f->builder, from);
+    pass_on(f, b->exception);
+    LLVMPositionBuilderAtEnd(f->builder, here);
+}
+
+void lower_delegate(struct lower *f, struct lower_block *b, uint32_t label) {
+    if (!b->dispatch) return;
+    uint32_t open = f->open_try, target = f->block_count - label;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(f->builder);
+    while (f->open_try > target) f->open_try = f->blocks[f->open_try - 1].outer_try;
+    LLVMPositionBuilderAtEnd(f->builder, b->dispatch);
+    pass_on(f, b->exception);
+    f->open_try = open;
+    LLVMPositionBuilderAtEnd(f->builder, here);
+}
+
+void lower_rethrow(struct lower *f, uint32_t label) {
+    throw_again(f, f->blocks[f->block_count - 1 - label].exception);
 }

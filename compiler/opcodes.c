@@ -38,12 +38,9 @@ static const struct {
     const char *feature;
 } features[] = {
     /* clang-format off */
-    {0x06, 0x07, "legacy exception handling"}, /* try, catch */
-    {0x09, 0x09, "legacy exception handling"}, /* rethrow */
     {0x12, 0x13, "Wasm 3.0 tail calls"}, /* return_call, return_call_indirect */
     {0x14, 0x14, "Wasm 3.0 typed function references"}, /* call_ref */
     {0x15, 0x15, "Wasm 3.0 tail calls"}, /* return_call_ref */
-    {0x18, 0x19, "legacy exception handling"}, /* delegate, catch_all */
     {0xd3, 0xd3, "Wasm 3.0 garbage collection"}, /* ref.eq */
     {0xd4, 0xd6, "Wasm 3.0 typed function references"}, /* ref.as_non_null, br_on_null ... */
     {0xfb0000, 0xfb001e, "Wasm 3.0 garbage collection"},

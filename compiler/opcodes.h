@@ -110,9 +110,13 @@ enum status instruction_decode(struct reader *r, struct instruction *ret,
 /* The next clause of an instruction's. */
 enum status catch_decode(struct reader *r, struct catch_clause *ret,
                          struct error *err) must_check;
-/* Whether an `end` belongs to it. */
+/* Whether it begins a block, and whether it ends one: `delegate` is also the end of a `try`. */
 static inline bool opcode_opens(uint32_t opcode) {
-    return opcode == OP_BLOCK || opcode == OP_LOOP || opcode == OP_IF || opcode == OP_TRY_TABLE;
+    return opcode == OP_BLOCK || opcode == OP_LOOP || opcode == OP_IF || opcode == OP_TRY ||
+           opcode == OP_TRY_TABLE;
+}
+static inline bool opcode_closes(uint32_t opcode) {
+    return opcode == OP_END || opcode == OP_DELEGATE;
 }
 /* A value type (spec core 5.3.5). */
 enum status valtype_decode(struct reader *r, struct valtype *ret, struct error *err) must_check;

@@ -136,7 +136,7 @@ static bool walk_next(struct walk *w) {
     CHECK(instruction_decode(&w->r, &w->in, &ignored) == ST_OK); /* validated before */
     w->number++;
     if (opcode_opens(w->in.opcode)) w->depth++;
-    if (w->in.opcode == OP_END) w->depth--;
+    if (opcode_closes(w->in.opcode)) w->depth--;
     return true;
 }
 

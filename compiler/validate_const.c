@@ -116,7 +116,7 @@ enum status validate_expr(struct module *m, struct module_expr *expr, struct val
     r = expr_reader(m, expr);
     for (uint32_t i = 0;; i++) {
         TRY(instruction_decode(&r, &in, err));
-        if (in.opcode == OP_END) break;
+        if (in.opcode == OP_END) break; /* no other can end it: blocks are not constant */
         TRY(one_step(m, &stack, &in, visible_globals, &steps[i], err));
     }
     if (stack.depth != 1)

@@ -176,12 +176,60 @@ static enum status validate_throw_ref(struct validator *v) {
     return ST_OK;
 }
 
+/* ---- the older form: try, catch, catch_all, delegate, rethrow ---- */
+
+static enum status validate_try(struct validator *v, const struct instruction *in) {
+    v->module->has_exceptions = true;
+    return validate_block(v, in);
+}
+
+/* From the body, or a handler before, to a handler: with the values of the tag alone. */
+static enum status validate_handler(struct validator *v, const struct instruction *in) {
+    struct types values = {0};
+    struct frame frame;
+    uint32_t opcode = v->frames[v->frame_count - 1].opcode;
+    if (opcode != OP_TRY && opcode != OP_CATCH)
+        return error_set_at(v->err, ST_MALFORMED, in->offset,
+                            "END opcode expected: %s without a try", in->info->text);
+    if (in->opcode == OP_CATCH) TRY(find_tag(v, in->index, &values));
+    TRY(pop_frame(v, &frame));
+    frame.opcode = in->opcode;
+    frame.unreachable = false;
+    TRY(push_frame(v, &frame));
+    return push_operands(v, values);
+}
+
+/* The end of a try without handlers, whose exceptions are for those of a block around it. */
+static enum status validate_delegate(struct validator *v, const struct instruction *in) {
+    struct frame frame, *target;
+    if (v->frames[v->frame_count - 1].opcode != OP_TRY)
+        return error_set_at(v->err, ST_MALFORMED, in->offset,
+                            "END opcode expected: delegate without a try");
+    TRY(pop_frame(v, &frame));
+    TRY(find_label(v, in->index, &target));
+    return push_operands(v, frame_results(&frame));
+}
+
+static enum status validate_rethrow(struct validator *v, const struct instruction *in) {
+    struct frame *frame;
+    TRY(find_label(v, in->index, &frame));
+    if (frame->opcode != OP_CATCH && frame->opcode != OP_CATCH_ALL)
+        return invalid(v, "invalid rethrow label %u: that is no handler", in->index);
+    set_unreachable(v);
+    return ST_OK;
+}
+
 static enum status validate_one(struct validator *v, const struct instruction *in) {
     switch (in->opcode) {
     case OP_BLOCK:
     case OP_LOOP:
     case OP_IF: return validate_block(v, in);
     case OP_TRY_TABLE: return validate_try_table(v, in);
+    case OP_TRY: return validate_try(v, in);
+    case OP_CATCH:
+    case OP_CATCH_ALL: return validate_handler(v, in);
+    case OP_DELEGATE: return validate_delegate(v, in);
+    case OP_RETHROW: return validate_rethrow(v, in);
     case OP_THROW: return validate_throw(v, in);
     case OP_THROW_REF: return validate_throw_ref(v);
     case OP_ELSE: return validate_else(v);

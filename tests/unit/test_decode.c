@@ -287,7 +287,6 @@ static void test_immediates(void) {
         {"12 00", ST_UNSUPPORTED, "tail calls"},
         {"fd 80 02", ST_UNSUPPORTED, "relaxed SIMD"},
         {"fe 10 02 00", ST_UNSUPPORTED, "threads"},
-        {"06 40", ST_UNSUPPORTED, "legacy exception handling"},
     };
     for (size_t i = 0; i < countof(broken); i++) {
         auto_buffer struct buffer b = {0};
