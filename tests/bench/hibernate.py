@@ -130,7 +130,9 @@ class Server:
             (self.dir / "apps" / f"{name}.yaml").write_text(
                 f"kind: hutch.app/v1\nname: {name}\n{text}routes: [{{host: {name}, path: /}}]\n"
                 "reuse: keep\nlimits: {instances: 1, queue_time: 60s}\n"
-                f"hibernate: {{idle: {options.idle}}}\ninstaboot: {{requests: [{{path: /}}]}}\n")
+                f"hibernate: {{idle: {options.idle}}}\ninstaboot:\n  requests:\n"
+                "  - {path: /, headers: {Host: localhost}}\n")  # so that one snapshot is all apps'
+
         self.path, self.admin, self.log = (f"{self.dir}/{x}" for x in ("socket", "admin", "log"))
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
@@ -181,7 +183,8 @@ class Server:
             time.sleep(0.1)
 
     def pids(self, names):
-        return [t["pid"] for t in self.status()["tenant_list"] if t.get("app") in names]
+        return [t["pid"] for t in self.status()["tenant_list"]
+                if t.get("app") in names and t["state"] != "ending"]
 
     def front(self):
         for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
@@ -207,12 +210,15 @@ class Server:
 
 
 def private_kib(pid):
-    total = 0
+    """Pages that no other process has: all, and those of them that are no file's."""
+    total = dirty = 0
     for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
         words = line.split()
         if words[0] in ("Private_Clean:", "Private_Dirty:"):
             total += int(words[1])
-    return total
+        if words[0] == "Private_Dirty:":
+            dirty += int(words[1])
+    return total, dirty
 
 
 def rss_kib(pid):
@@ -248,7 +254,8 @@ def memory(results, server, models, case):
         sizes = [private_kib(pid) for pid in server.pids({m.name for m in models})]
         if not sizes:
             raise BenchError("no instance is awake; a longer --idle is needed")
-        results.add(case, "unique memory of an instance", statistics.fmean(sizes) / 1024, "MiB", 2)
+        for metric, column in zip(("unique memory of an instance", "of that, written"), zip(*sizes)):
+            results.add(case, metric, statistics.fmean(column) / 1024, "MiB", 2)
     except PermissionError as e:
         print(f"hibernate: {e}: no figures of single processes", file=sys.stderr)
     return seconds

@@ -350,6 +350,63 @@ def python_snapshots():
         check(server.get("/loop/environ").text.startswith("True GET "), "asgi: the lifespan's startup is in it")
 
 
+def different(rows, count, what, *details):
+    """Tokens, a column each: none of a column came twice."""
+    columns = list(zip(*(row.split() for row in rows)))
+    same = [column for column in columns if len(set(column)) != len(rows)]
+    check(len(columns) >= count and not same, what, (same or columns, *details))
+
+
+@test
+def python_tokens():
+    """No token twice: in instances of one snapshot, before and after hibernation, in one of its twins."""
+    warm = {"requests": [{"path": "/tokens"}]}
+    wsgi = python_app(["-m", "hutch_wsgi", "wsgi_all"], {"/app": APPS}, instaboot=warm)
+    keep = {**wsgi, "reuse": "keep", "hibernate": {"idle": "300ms"}, "limits": {**wsgi["limits"], "instances": 1}}
+    apps = {"fresh": {**wsgi, "reuse": "fresh"}, "reset": {**wsgi, "reuse": "reset"}, "keep": keep,
+            "twin": {**keep, "hibernate": {"idle": "300ms", "survives": "reboot"}},
+            "cold": {**keep, "instaboot": False}}
+    with Server(apps) as server:
+        rows, counts = [], {name: [] for name in ("keep", "twin", "cold")}
+        for name in ("fresh", "reset"):
+            rows += [server.get(f"/{name}/tokens").text for _ in range(6)]
+        for _ in range(3):
+            for name, seen in counts.items():
+                rows += [server.get(f"/{name}/tokens").text for _ in range(2)]
+                seen.append(int(server.get(f"/{name}/count").text))
+            check(asleep(server, counts), "they are hibernated", server.text()[-1500:])
+        different(rows, 9, "python: no token twice", server.text()[-1500:])
+        check(all(b - a == 3 for seen in counts.values() for a, b in zip(seen, seen[1:])), "and the state goes on", counts)
+
+
+def asleep(server, names):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        apps = json.loads(fastcgi_client.http(server.admin, "GET", "/status", {"Connection": "close"}).body)["apps"]
+        if all(a["hibernated"] == 1 and not a["tenants_idle"] for a in apps if a["name"] in names):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@test
+def tokens_of_cgi():
+    """PHP and Ruby, a process for each request: no token twice."""
+    scripts = WORK / "php-tokens"
+    scripts.mkdir()
+    (scripts / "index.php").write_text(
+        "<?php $t = [mt_rand(), rand(), random_int(0, PHP_INT_MAX), bin2hex(random_bytes(8)), uniqid('', true),"
+        " session_create_id(), lcg_value(), implode('-', array_rand(range(0, 9999), 4)), str_shuffle('abcdefghijklmnop')];"
+        " echo implode(' ', $t), \"\\n\";\n")
+    path, _ = guest("php")
+    php = {"module": path, "interface": "cgi", "env": {"PHPRC": "/hutch"},
+           "mounts": {"/srv": str(scripts), "/hutch": str(ROOT / "adapters/php")},
+           "site": {"root": "/srv", "index": ["index.php"]}, "limits": {"memory": "128M"}}
+    with Server({"php": {**php, "instaboot": True}, "ruby": ruby_app(APPS / "rack", instaboot=True)}) as server:
+        different([server.get("/php/").text for _ in range(8)], 9, "php: no token twice", server.text()[-1500:])
+        different([server.get("/ruby/tokens").text for _ in range(6)], 5, "ruby: no token twice", server.text()[-1500:])
+
+
 @test
 def flask():
     path, images = guest("flask")

@@ -255,6 +255,14 @@ def find_in_process(pid, secret):
 def nothing_is_left():
     snapshot()
     secret = "s3cr3t" + os.urandom(12).hex()
+    expect(run("snapshot", "create", "--name", "files-in-memory", "--tmpfs", "/tmp", guest("frozen")), 0)
+    with Server("--snapshot", "files-in-memory", "--reset", "--tmpfs", "/tmp") as server:
+        check(server.get(f"/plant?{secret}") == "planted" and server.get("/left") == "0 0", "in files too")
+        found = find_in_process(server.process.pid, secret.encode())
+        check(not found, "nothing is left in the files' region", found)
+    with Server("--snapshot", "files-in-memory", "--tmpfs", "/tmp") as server:
+        server.get(f"/plant?{secret}")
+        check(server.get("/left") == "1 1", "without reset the files are there")
     with Server("--snapshot", "frozen", "--reset") as server:
         size = server.get("/size")
         check(server.get(f"/plant?{secret}") == "planted", "planted")
@@ -266,6 +274,27 @@ def nothing_is_left():
         server.get(f"/plant?{secret}")
         check(server.get() == "2", "without reset it is the second")
         check(find_in_process(server.process.pid, secret.encode()), "and the search finds it")
+
+
+@test
+def all_state_comes_back():
+    """Globals, tables, segments and the size of memory, also in tables outside of the instance block."""
+    wasm = WORK / "state.wasm"
+    subprocess.run(["wat2wasm", ROOT / "tests/integration/guests/state.wat", "-o", wasm], check=True)
+    expect(run("snapshot", "create", "--name", "state", wasm), 0)
+    with Server("--snapshot", "state", "--reset") as server:
+        got = [server.get(path) for path in ("/see", "/q", "/see", "/p", "/q", "/see")]
+        check(got[0] == "bcaebbbcd" and set(got) == {got[0]}, "each request sees the snapshot", got)
+    with Server("--snapshot", "state") as server:
+        got = [server.get(path) for path in ("/see", "/p", "/see")]
+        check(got[0] == got[1] and all(a != b for a, b in zip(got[0][:8], got[2])), "without reset all differ", got)
+    with Server("--snapshot", "state", "--reset") as server:
+        for _ in range(3):
+            server.get("/q")
+            server.get("/see")  # once it answers, the one before is over
+            found = [n for n in find_in_process(server.process.pid, b"\xff\xff\xff\xff" + bytes(60))
+                     if n.startswith("4")]
+            check(not found, "what lay in memory that had grown", found)
 
 
 @test
@@ -446,6 +475,44 @@ def cannot_be_made():
                            (("create", "-o", "x"), "no module"), (("rm",), "say which"),
                            (("list", "x"), "no names")):
         expect(run("snapshot", *words), 2, err=message)
+
+
+@test
+def interrupted_anywhere():
+    """A snapshot that is being made, killed at system calls all along the way, all processes or one, and
+    a disk that is full or broken: there is a whole one under its name, or none and nothing else."""
+    trace = BUILD / "tests/fault/fault_trace"
+    if not trace.exists():
+        print("no tracer for this machine", flush=True)
+        return
+    module, place = guest("frozen"), WORK / "interrupted"
+    run("compile", module)
+    command = [trace, "kill-all", "1000000000", HUTCH, "snapshot", "create", "-o", place / "x", "--name", "x", module]
+
+    def traced(fault, at):
+        command[1:3] = fault, str(at)
+        done = subprocess.run([*map(str, command)], env=ENV, capture_output=True, text=True, timeout=120, check=False)
+        return [int(word) for word in done.stdout.split()[-3:]]
+
+    place.mkdir()
+    calls = traced("count", 10**9)[0]
+    check(calls > 200, "there are calls", calls)
+    for fault, points in (("kill-all", 24), ("kill-one", 16), ("ENOSPC", 10), ("EIO", 10)):
+        most = calls if fault.startswith("kill") else traced(fault, 10**9)[0]
+        for n in range(points):
+            at = most * n // points + n % 2
+            for old in place.iterdir():
+                old.unlink()
+            _, hit, status = traced(fault, at)
+            left = sorted(p.name for p in place.iterdir())
+            what = f"{fault} at call {at} of {most}, exit status {status}"
+            if "x" in left:
+                expect(run("snapshot", "inspect", place / "x"), 0, what=f"{what}: it is whole")
+            check(left in ([], ["x"]) or fault.startswith("kill"), f"{what}: nothing else is left", left)
+            check(not hit or status != 0 or "x" in left, f"{what}: it was said to be there", left)
+    expect(run("snapshot", "create", "-o", place / "x", "--name", "x", module), 0, what="and then it can be made")
+    with Server("--snapshot", "x") as server:
+        check(server.get() == "1", "and gone on from")
 
 
 @test

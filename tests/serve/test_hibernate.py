@@ -357,6 +357,36 @@ def files_in_memory():
 
 
 @test
+def tokens():
+    """A guest in C: randomness, clock and hutch.generation are new in each process it goes on in."""
+    frozen = WORK / "frozen.wasm"
+    if not frozen.exists():
+        subprocess.run(["clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-msimd128", "-O2", "-o",
+                        frozen, ROOT / "tests/integration/guests/frozen.c"], check=True)
+    boot = "instaboot: {requests: [{path: /token}]}\n"
+    apps = {"keep": sleepy("http", boot, idle="50ms"),
+            "twin": sleepy("http", boot, idle="50ms", survives="reboot"),
+            "fresh": hosted("http", "fresh", boot), "reset": hosted("http", "reset", boot)}
+    apps = {name: text.replace(str(guest("http")), str(frozen)).replace("host: http", f"host: {name}")
+            for name, text in apps.items()}
+    with serve(**apps) as s:
+        seen, generations = [], []
+        for _ in range(4):
+            for name in apps:
+                got = [ask(s, name, "/token")[2].split() for _ in range(2)]
+                seen += got
+                generations += {g[1] for g in got}
+                if name in ("keep", "twin"):
+                    check(got[0][1] == got[1][1], f"{name}: one generation while it is awake", got)
+                    check(asleep(s, name), f"{name} sleeps")
+        check(len({x[0] for x in seen}) == len(seen), "random bytes", seen)
+        check(len(set(generations)) == len(generations) == 4 * (1 + 1 + 2 + 2)
+              and b"0" not in generations, "generations", generations)
+        now = time.time()
+        check(all(abs(int(x[2]) - now) < 60 for x in seen), "the clock", seen)
+
+
+@test
 def two_servers():
     """One directory, two servers: the second keeps its instances in memory."""
     with kept() as place:

@@ -2,11 +2,16 @@
 
 import os
 import random
+import secrets
 import sys
+import tempfile
 import time
 import uuid
 
 count = 0
+own = random.Random()  # without a seed of its own
+own.random()
+tempfile._get_candidate_names()  # as if a name had been made already
 
 
 def application(environ, start_response):
@@ -61,6 +66,11 @@ def application(environ, start_response):
     if path == "/random":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{random.random()} {uuid.uuid4()} {os.urandom(8).hex()}\n".encode()]
+    if path == "/tokens":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        tokens = (random.random(), random.getrandbits(64), own.random(), random.sample(range(10**9), 2), uuid.uuid4(),
+                  uuid.uuid1(), secrets.token_hex(8), next(tempfile._get_candidate_names()), os.urandom(8).hex())
+        return [" ".join(str(t).replace(" ", "") for t in tokens).encode() + b"\n"]
     if path == "/count":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{count}\n".encode()]

@@ -5,6 +5,7 @@
  *     /          how many requests it has answered
  *     /token     random bytes, the time, hutch.generation
  *     /plant?S   keeps S in memory, on the stack and in a file, and says nothing of it
+ *     /left      how many files there are in /tmp with what /plant wrote, how many descriptors of them
  *     /size      pages of memory; /grow: 10 more
  *     /deep      what a recursion came to, in whose middle it had waited for its first request
  *     /trap, /exit, /spin
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <wasm_simd128.h>
@@ -38,6 +40,8 @@ static void __attribute__((noinline)) plant(const char *secret) {
     volatile char on_stack[8192];
     for (size_t i = 0; i <= strlen(secret); i++)
         planted[i] = on_stack[i] = on_stack[4096 + i] = secret[i];
+    int file = open("/tmp/planted", O_CREAT | O_RDWR, 0600); /* and left open */
+    if (file >= 0) (void)!write(file, secret, strlen(secret));
     kept = malloc(3 << 20); /* the memory grows for it */
     for (int i = 0; i < 3 << 20; i += 4096) strcpy(kept + i, secret);
 }
@@ -62,6 +66,11 @@ static int serve(double so_far) {
         in[strcspn(in + 4, " ") + 4] = 0;
         plant(in + 11);
         strcpy(text, "planted");
+    } else if (!strncmp(in, "GET /left", 9)) {
+        int descriptors = 0;
+        struct stat st;
+        for (int i = 3; i < 40; i++) descriptors += fstat(i, &st) == 0 && S_ISREG(st.st_mode);
+        snprintf(text, sizeof text, "%d %d", access("/tmp/planted", F_OK) == 0, descriptors);
     } else if (!strncmp(in, "GET /grow", 9)) {
         snprintf(text, sizeof text, "%zu", __builtin_wasm_memory_grow(0, 10));
     } else if (!strncmp(in, "GET /size", 9)) {

@@ -14,6 +14,23 @@ __attribute__((noinline)) static int deep(int n) {
     return deep(n + 1) + frame[0];
 }
 
+/* Leaves a word wherever it can: in memory that is there and that grows, on the stack, in a file in
+ * memory that stays open. */
+static char *kept, planted[256];
+__attribute__((noinline)) static void plant(const char *secret) {
+    volatile char on_stack[8192];
+    for (size_t i = 0; i <= strlen(secret); i++)
+        planted[i % 256] = on_stack[i] = on_stack[4096 + i] = secret[i];
+    sink += (unsigned long)on_stack[4096];
+    FILE *f = fopen("/tmp/planted", "w+");
+    if (f) {
+        for (int i = 0; i < 2000; i++) fprintf(f, "%s\n", secret);
+        fflush(f);
+    }
+    kept = malloc(3 << 20);
+    for (int i = 0; kept && i < 3 << 20; i += 4096) strcpy(kept + i, secret);
+}
+
 /* Fills answer (size bytes of room) for a path; does not return where that is the point. */
 __attribute__((noinline)) static size_t serve(const char *path, char *answer, size_t size) {
     int n = 0;
@@ -67,6 +84,11 @@ __attribute__((noinline)) static size_t serve(const char *path, char *answer, si
             n = snprintf(answer, size, "%ld\n", ftell(f));
             fclose(f);
         }
+    } else if (strncmp(path, "/plant/", 7) == 0) {
+        plant(path + 7);
+        n = snprintf(answer, size, "planted\n");
+    } else if (strcmp(path, "/left") == 0) {
+        n = snprintf(answer, size, "%d %d\n", access("/tmp/planted", F_OK) == 0, kept != NULL);
     } else
         n = snprintf(answer, size, "hello %s\n", path);
     return n > 0 ? (size_t)n : 0;

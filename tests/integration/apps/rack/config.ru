@@ -17,6 +17,19 @@ map "/raise" do
   run ->(_) { raise "asked to" }
 end
 
+map "/tokens" do
+  run ->(_) {
+    tokens = [rand, Random.rand(2**60), Random.new.rand, [*0..999].shuffle.first(4).join("-"), Random.urandom(8).unpack1("H*")]
+    begin
+      require "securerandom"
+      tokens += [SecureRandom.hex(8), SecureRandom.uuid]
+    rescue LoadError
+      nil
+    end
+    [200, {}, [tokens.join(" ") + "\n"]]
+  }
+end
+
 map "/cookies" do
   run ->(_) { [200, { "set-cookie" => %w[a=1 b=2] }, []] }
 end
