@@ -263,9 +263,10 @@ struct zygote_options {
     int socket_fd;
     uint32_t uid_base, uid_count; /* as root: uids of the zygote and its tenants */
     uint64_t max_memory_bytes;    /* of a tenant's private memory, all in all */
+    int group_fd;                 /* cgroup.procs of the group to be in; or -1 */
 };
-/* `hutch-tenant --zygote FD UID-BASE UID-COUNT MAX-MEMORY`: what the server starts. Returns
- * only in the process that was called: its exit status. */
+/* `hutch-tenant --zygote FD UID-BASE UID-COUNT MAX-MEMORY [GROUP-FD]`: what the server starts.
+ * Returns only in the process that was called: its exit status. */
 int zygote_main(const struct zygote_options *options);
 
 #endif

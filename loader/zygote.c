@@ -224,7 +224,7 @@ static pid_t clone_into(int namespaces) {
 }
 
 static const int namespaces_all =
-    CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+    CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 static const uint32_t layers_of_namespaces =
     1u << SANDBOX_PID_NAMESPACE | 1u << SANDBOX_MOUNT_NAMESPACE |
@@ -234,6 +234,11 @@ int zygote_main(const struct zygote_options *options) {
     static struct sandbox sandbox;
     sandbox.options = *options;
     if (options->uid_count < 2) return 1;
+    /* Before the first fork, so that all are in it. */
+    if (options->group_fd >= 0) {
+        if (write(options->group_fd, "0", 1) != 1) return 1;
+        close(options->group_fd);
+    }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return 1;
     auto_fd int go_read = -1;
     auto_fd int go_write = -1;

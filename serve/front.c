@@ -231,6 +231,7 @@ static enum status open_all(struct front *front, const struct listen_sockets *so
     char hibernated[4096];
     snprintf(hibernated, sizeof hibernated, "%s/hibernated", o->state_dir ? o->state_dir : "");
     struct pool_options pool = {.tenant_program = o->tenant_program,
+                                .group_fd = o->tenants_group_fd,
                                 .spares = o->spares,
                                 .max_tenants = o->max_tenants,
                                 .hibernate_dir = o->state_dir ? hibernated : NULL,

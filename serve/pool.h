@@ -47,6 +47,7 @@ struct pool_log_line {
 
 struct pool_options {
     const char *tenant_program; /* path of hutch-tenant */
+    int group_fd;               /* cgroup.procs of the tenants' control group; 0 or -1: none */
     uint32_t spares;            /* tenants ready for any app; at least 1 */
     uint32_t max_tenants;       /* of all apps together; 0: 10,000 */
     uint32_t uid_base;          /* as root: tenants get uids from here on; 0: 2,000,000,000 */

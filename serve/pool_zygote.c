@@ -137,8 +137,10 @@ static int spawn(const struct pool *pool, int socket, pid_t *ret_pid) {
     snprintf(base, sizeof base, "%u", o->uid_base);
     snprintf(count, sizeof count, "%u", o->uid_count);
     snprintf(memory, sizeof memory, "%llu", (unsigned long long)o->max_memory_bytes);
-    char program[] = "hutch-tenant", option[] = "--zygote", three[] = "3";
-    char *const argv[] = {program, option, three, base, count, memory, NULL};
+    char program[] = "hutch-tenant", option[] = "--zygote", three[] = "3", four[] = "4";
+    bool group = o->group_fd > 0;
+    char *const argv[] = {program, option, three, base, count, memory, group ? four : NULL,
+                          NULL};
     char *const env[] = {NULL}; /* the server's environment is none of its business */
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -161,7 +163,8 @@ static int spawn(const struct pool *pool, int socket, pid_t *ret_pid) {
         (error = posix_spawn_file_actions_adddup2(&actions, 0, 1)) == 0 &&
         /* dup2 onto itself takes close-on-exec off as well */
         (error = posix_spawn_file_actions_adddup2(&actions, socket, 3)) == 0 &&
-        (error = posix_spawn_file_actions_addclosefrom_np(&actions, 4)) == 0)
+        (!group || (error = posix_spawn_file_actions_adddup2(&actions, o->group_fd, 4)) == 0) &&
+        (error = posix_spawn_file_actions_addclosefrom_np(&actions, group ? 5 : 4)) == 0)
         error = posix_spawn(ret_pid, pool->tenant_program, &actions, &attributes, argv, env);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);

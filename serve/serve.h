@@ -53,6 +53,8 @@ struct serve_options {
     const char *state_dir; /* for records and hibernated instances; NULL: none are kept */
     const char *access_log, *log; /* "-": standard output, standard error; "off" */
     const char *tenant_program;   /* path of hutch-tenant */
+    const char *cgroup;           /* "auto", "off", or a directory (cgroup.h) */
+    int tenants_group_fd;         /* the supervisor's: of the tenants' control group, or -1 */
     uint32_t spares, max_tenants; /* of the pool */
     uint64_t max_hibernated_bytes, keep_free_bytes; /* pool.h */
     uint32_t max_connections;

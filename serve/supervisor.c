@@ -10,6 +10,7 @@
  * die with the supervisor (PR_SET_PDEATHSIG), tenants with the front.
  */
 #include "serve/broker.h"
+#include "serve/cgroup.h"
 #include "serve/front.h"
 #include "serve/notify.h"
 
@@ -330,7 +331,22 @@ static void end_children(struct supervisor *s) {
     }
 }
 
-enum status serve_run(const struct serve_options *options, struct error *err) {
+/* Before there is any other process. */
+static enum status enter_group(struct serve_options *options, struct error *err) {
+    struct cgroup group = {.procs_fd = -1};
+    uint32_t tenants = options->max_tenants ? options->max_tenants : 10000;
+    enum status status =
+        cgroup_enter(options->cgroup ? options->cgroup : "auto", tenants, &group, err);
+    if (status != ST_OK) return error_wrap(err, "control group");
+    options->tenants_group_fd = group.procs_fd;
+    if (group.procs_fd < 0) return ST_OK;
+    say("tenants are in the control group %s/tenants (%s)", group.name,
+        group.controllers[0] ? group.controllers : "no controller is available");
+    return ST_OK;
+}
+
+enum status serve_run(const struct serve_options *given, struct error *err) {
+    struct serve_options own = *given, *options = &own;
     struct supervisor s = {.options = options, .signals = -1};
     sigset_t signals;
     for (int i = 0; i < CHILD_COUNT; i++) s.children[i].control_fd = -1;
@@ -347,6 +363,7 @@ enum status serve_run(const struct serve_options *options, struct error *err) {
     s.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (s.signals < 0) return error_set_errno(err, ST_IO, "cannot receive signals");
     enum status status = open_sockets(&s, err);
+    if (status == ST_OK) status = enter_group(options, err);
     for (int i = 0; i < CHILD_COUNT && status == ST_OK; i++) status = start(&s, i, err);
     if (status == ST_OK) {
         join(&s);
@@ -361,7 +378,8 @@ enum status serve_run(const struct serve_options *options, struct error *err) {
 }
 
 struct serve_options serve_defaults(void) {
-    return (struct serve_options){.access_log = "-",
+    return (struct serve_options){.tenants_group_fd = -1,
+                                  .access_log = "-",
                                   .log = "-",
                                   .spares = 2,
                                   .max_hibernated_bytes = UINT64_C(16) << 30,

@@ -151,6 +151,7 @@ int cmd_serve(int argc, char **argv) {
         {.name = "max-connections", .value = &c.connections},
         {.name = "max-tenants", .value = &c.tenants},
         {.name = "spares", .value = &c.spares},
+        {.name = "cgroup", .value = &o->cgroup},
         {.name = "keep-free", .value = &c.keep_free},
         {.name = "max-hibernated", .value = &c.max_hibernated},
         {.letter = 'h', .name = "help", .flag = &c.help},

@@ -336,13 +336,14 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
     return entry ? call(t, entry, ret_exit, err) : ST_OK;
 }
 
-/* --zygote FD UID-BASE UID-COUNT MAX-MEMORY (loader/tenant_protocol.h). */
+/* --zygote FD UID-BASE UID-COUNT MAX-MEMORY [GROUP-FD] (loader/tenant_protocol.h). */
 static int be_zygote(char **argv) {
     return zygote_main(&(struct zygote_options){
         .socket_fd = atoi(argv[2]),
         .uid_base = (uint32_t)strtoul(argv[3], NULL, 10),
         .uid_count = (uint32_t)strtoul(argv[4], NULL, 10),
         .max_memory_bytes = strtoull(argv[5], NULL, 10),
+        .group_fd = argv[6] ? atoi(argv[6]) : -1,
     });
 }
 
@@ -356,7 +357,7 @@ static int hold_volume(char **argv) {
 
 int main(int argc, char **argv) {
     if (argc == 6 && strcmp(argv[1], "--volume") == 0) return hold_volume(argv);
-    if (argc == 6 && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv);
+    if ((argc == 6 || argc == 7) && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv);
     if (argc < 2 || !isdigit((unsigned char)argv[1][0])) {
         fputs("hutch-tenant: a part of hutch; use `hutch run`\n", stderr);
         return EXIT_USAGE;

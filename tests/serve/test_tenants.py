@@ -1,6 +1,7 @@
 """The whole server: apps in WebAssembly in tenants of the real pool."""
 
 import concurrent.futures
+import contextlib
 import functools
 import http.client
 import json
@@ -13,7 +14,7 @@ import tempfile
 import threading
 import time
 
-from servelib import (ROOT, Server, alive, check, comm, descendants, read_all, status_of, test,
+from servelib import (HUTCH, ROOT, Server, alive, check, comm, descendants, read_all, status_of, test,
                       wait_for)
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -421,3 +422,48 @@ def tenants_that_are_killed():
         pids = descendants(s.process.pid)
         check(s.stop() == 0 and wait_for(lambda: not any(alive(p) for p in pids)),
               "at the end nothing is left", [(p, comm(p)) for p in pids if alive(p)])
+
+
+@test
+def control_groups():
+    """With a real group of the kernel's, where this user may make one."""
+    mounts = [line.split() for line in open("/proc/self/mountinfo")]
+    tops = [m[4] for m in mounts if m[m.index("-") + 1] == "cgroup2" and m[3] == "/"]
+    place = pathlib.Path(tops[0], f"hutch-test-{os.getpid()}") if tops else None
+    try:
+        if place:
+            place.mkdir()
+    except OSError:
+        place = None
+    if place is None:
+        print("     (no control group can be made here; test_cgroup has the rest)")
+    else:
+        try:
+            with serve("--cgroup", place, http=hosted("http")) as s:
+                check(f"tenants are in the control group {place}/tenants" in s.stderr(),
+                      "it says so", s.stderr())
+                check(ask(s, "http", "/x")[0] == 200, "it serves")
+                # as this process sees them; tenants have a pid namespace, not a group of another
+                inside = {g: [int(p) for p in (place / g / "cgroup.procs").read_text().split()]
+                          for g in ("server", "tenants")}
+                check(s.process.pid in inside["server"] and s.child("front") in inside["server"],
+                      "the server is in its group", inside)
+                tenants = [p for p in descendants(s.process.pid) if p not in inside["server"]]
+                check(tenants and set(tenants) <= set(inside["tenants"]),
+                      "all others are in the tenants' group", tenants, inside)
+                front = s.child("front")
+                os.kill(front, signal.SIGKILL)
+                wait_for(lambda: s.child("front") not in (None, front))
+                check(wait_for(lambda: ask(s, "http", "/x")[0] == 200), "a new front")
+                now = [int(p) for p in (place / "tenants" / "cgroup.procs").read_text().split()]
+                check(len(now) > 1 and not set(now) & set(tenants), "its tenants are there, too")
+            check(wait_for(lambda: not (place / "tenants" / "cgroup.procs").read_text()),
+                  "nobody is left")
+        finally:
+            for name in ("server", "tenants", ""):
+                with contextlib.suppress(OSError):
+                    (place / name).rmdir()
+    wrong = subprocess.run([HUTCH, "serve", "--cgroup", "/tmp", "/nowhere"],
+                           capture_output=True, text=True, check=False)
+    check("/tmp is no control group" in wrong.stderr and wrong.returncode == 1, "what is none",
+          wrong)

@@ -133,7 +133,7 @@ _hutch() {
         -l | --listen | --fastcgi-listen | --admin | --max-* | --spares | --*-timeout) return ;;
         esac
         if [[ $word == -* ]]; then
-            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --profile-dir --cache-dir --optimize -O --max-tenants --spares --keep-free --max-hibernated --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
+            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --profile-dir --cache-dir --optimize -O --max-tenants --spares --cgroup --keep-free --max-hibernated --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
         else
             COMPREPLY=($(compgen -f -X '!*.@(yaml|yml)' -- "$word") $(compgen -d -S / -- "$word"))
         fi
