@@ -168,6 +168,12 @@ enum status cache_writer_judge(const struct cache_writer *w, enum cache_kind kin
                                struct error *err) {
     struct cache_entry own = {0};
     entry_from_file(w->cache, w->fd, w->size, &own);
+    /* Also code that only another build can read. */
+    uint8_t start[4] = {0};
+    bool elf = pread(w->fd, start, sizeof start, 0) == (ssize_t)sizeof start &&
+               memcmp(start, "\177ELF", sizeof start) == 0;
+    if (elf && own.kind != CACHE_OBJECT && (kind == CACHE_MODULE || kind == CACHE_IMAGE))
+        own.kind = CACHE_OBJECT;
     bool native = own.kind == CACHE_OBJECT || own.kind == CACHE_SNAPSHOT;
     if (own.kind == kind || (!native && kind != CACHE_OBJECT)) return ST_OK;
     if (kind == CACHE_OBJECT) return error_set(err, ST_DAMAGED, "not a sound code object");

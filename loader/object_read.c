@@ -96,6 +96,13 @@ static enum status check_header(struct file *f) {
     return ST_OK;
 }
 
+static enum status other_abi(struct file *f) {
+    return error_set(f->err, ST_INCOMPATIBLE,
+                     "compiled for ABI fingerprint %016llx, this program has %016llx: "
+                     "compile the module again",
+                     llu(f->object->compat.abi_fingerprint), llu(abi_fingerprint()));
+}
+
 static enum status read_compat(struct file *f, bool check_host) {
     struct abi_compat *c = &f->object->compat;
     struct reader r = reader_over(f->bytes + OBJECT_COMPAT_OFFSET, OBJECT_COMPAT_SIZE);
@@ -123,11 +130,7 @@ static enum status read_compat(struct file *f, bool check_host) {
             return error_set(f->err, ST_INCOMPATIBLE,
                              "compiled for the architecture %s, this machine is %s",
                              abi_arch_name(c->arch), abi_arch_name(host));
-        if (c->abi_fingerprint != abi_fingerprint())
-            return error_set(f->err, ST_INCOMPATIBLE,
-                             "compiled for ABI fingerprint %016llx, this program has %016llx: "
-                             "compile the module again",
-                             llu(c->abi_fingerprint), llu(abi_fingerprint()));
+        if (c->abi_fingerprint != abi_fingerprint()) return other_abi(f);
         uint64_t missing = c->cpu_features & ~abi_cpu_features();
         if (missing)
             return error_set(f->err, ST_INCOMPATIBLE,
@@ -380,6 +383,10 @@ enum status object_read_parts(const uint8_t *bytes, uint64_t size_bytes, bool ch
     if (status == ST_OK) status = check_ours(&f, sections);
     if (status == ST_OK) status = object_decode(sections, brief, arena, &object, err);
     if (status == ST_OK) *ret_object = object;
+    /* Another build may lay out its sections otherwise: that is no damage. */
+    if (status == ST_DAMAGED && object.compat.abi_fingerprint &&
+        object.compat.abi_fingerprint != abi_fingerprint())
+        return other_abi(&f);
     return status;
 }
 

@@ -64,14 +64,14 @@ enum status bundle_object_check(void *context, const uint8_t *bytes, uint64_t si
     if (size_bytes == 0) return error_set(err, ST_DAMAGED, "truncated code object: 0 bytes");
     auto_arena struct arena arena = {0};
     struct abi_object object;
-    enum status status = object_read(bytes, size_bytes, false, &arena, &object, err);
-    if (status ==
-        ST_INCOMPATIBLE) { /* a format we cannot read, so that nothing here can run it */
+    enum status status = object_verify_digest(bytes, size_bytes, err);
+    if (status == ST_OK) status = object_read(bytes, size_bytes, false, &arena, &object, err);
+    if (status == ST_INCOMPATIBLE) { /* of another format or build: nothing here can run it */
         *reason = *err;
         *ret_fits = false;
+        *err = (struct error){0};
         return ST_OK;
     }
-    if (status == ST_OK) status = object_verify_digest(bytes, size_bytes, err);
     if (status != ST_OK) return status;
     struct bundle_target is;
     bundle_target_of(&object.compat, &is);

@@ -296,6 +296,29 @@ def the_best_variant():
     refused(lies, "another CPU features than the bundle says")
 
 
+@test
+def objects_of_another_build():
+    """One with another ABI is left out, however its sections may be laid out; the module is compiled."""
+    def another(made):
+        layer = made.layers("object")[0]
+        code = bytearray(made.content(layer))
+        code[bundlelib.COMPAT + 16:bundlelib.COMPAT + 24] = bytes(range(8, 0, -1))
+        code[len(code) - 1500:len(code) - 1000] = bytes(500)
+        at = bundlelib.COMPAT_DIGEST
+        code[at:at + 32] = bytes(32)
+        code[at:at + 32] = bytes.fromhex(bundlelib.sha256(bytes(code))[7:])
+        made.replace(layer, bytes(code))
+        layer["abi"] = bytes(range(1, 9)).hex()
+
+    path = resealed("another-build", another)
+    taken = run("import", path, cache="another-build")
+    check(taken.status == 0 and "1 object," in taken.out
+          and "object for x86-64-v2 left out: compiled for ABI fingerprint 0102030405060708" in taken.err,
+          "another build's object", taken)
+    shown = json.loads(run("inspect", "--json", path).out)
+    check(shown["sound"] and "ABI fingerprint" in shown["notes"][0], "inspect says so", shown)
+
+
 # ---- interrupted, repeated, at once ----------------------------------------------------------
 
 @test

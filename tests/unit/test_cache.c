@@ -71,6 +71,9 @@ static void test_native_by_bytes(void) {
                                            NULL, NULL, NULL, &err);
             EXPECT(status == (kinds[k] == native[i].kind ? ST_OK : ST_DAMAGED));
         }
+    /* One that this build cannot read is native code all the same. */
+    struct cache_entry image = {.kind = CACHE_IMAGE, .origin = CACHE_IMPORTED};
+    EXPECT(cache_put(c, "\177ELF", 4, &image, NULL, NULL, NULL, &err) == ST_DAMAGED);
     fixture_clean(c, 2);
     cache_close(c);
 }
