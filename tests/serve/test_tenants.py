@@ -216,7 +216,9 @@ def waiting_is_free():
             ask(s, i, "/sleep")
             record = wait_for(lambda: [r for r in s.records() if r["app"] == i
                                        and r["kind"] == 3 and r["wall_ns"] > 9e8])
-            check(record and record[0]["cpu_ns"] < 5e6, f"{i}: a second's sleep costs nothing",
+            # microseconds; a CGI program is started for it as well
+            most = 2e6 if i == "cgi" else 1e6
+            check(record and record[0]["cpu_ns"] < most, f"{i}: a second's sleep costs nothing",
                   record)
         with s.connect() as c:
             c.sendall(b"POST /echo HTTP/1.1\r\nHost: cgi\r\nContent-Length: 8\r\n"
@@ -226,7 +228,7 @@ def waiting_is_free():
                 c.send(bytes([byte]))
             check(read_all(c).endswith(b"slowness\r\n0\r\n\r\n"), "a slow client's body")
         record = wait_for(lambda: [r for r in s.records() if r["received_bytes"] == 8])
-        check(record and record[0]["wall_ns"] > 1.9e9 and record[0]["cpu_ns"] < 5e6,
+        check(record and record[0]["wall_ns"] > 1.9e9 and record[0]["cpu_ns"] < 2e6,
               "a slow client costs nothing", record)
         ask(s, "http", "/burn")
         record = wait_for(lambda: [r for r in s.records() if r["cpu_ns"] > 2e7])
