@@ -1,7 +1,8 @@
 /*
  * Arenas, the growing buffer and the cleanup attributes: who owns memory, in one place.
- * An arena is a chain of blocks; the newest is bumped. Blocks double in size up to 1 MiB, so
- * that small modules stay small and large ones need few calls of malloc.
+ * An arena is a chain of blocks; the newest is bumped. Blocks double in size from 1 KiB up to
+ * 1 MiB, so that small modules stay small (thousands of tenants hold a few hundred bytes in
+ * each of some arenas) and large ones need few calls of malloc.
  */
 #include "base/base.h"
 
@@ -22,7 +23,7 @@ void *arena_alloc(struct arena *arena, size_t size_bytes) {
     struct arena_block *block = arena->head;
     if (!block || block->size - block->used < size) {
         if (arena->limit_bytes && size > arena->limit_bytes - arena->used_bytes) return NULL;
-        size_t want = block ? block->size * 2 : 4096;
+        size_t want = block ? block->size * 2 : 1024;
         if (want > (size_t)1 << 20) want = (size_t)1 << 20;
         if (want < size) want = size;
         size_t total;

@@ -35,6 +35,8 @@ void sandbox_enter_tenant(struct sandbox *sandbox, uint32_t slot);
 
 /* Installs the filter of seccomp.def; errno where that fails. */
 int seccomp_enter(void);
+/* Makes it ready for the processes that are forked from here on. */
+void seccomp_prepare(void);
 /* That of volume_seccomp.def, for the holder of a volume. */
 int seccomp_enter_volume(void);
 /* Numbers of the calls that the filter allows, into ret (room for 64). For the tests. */

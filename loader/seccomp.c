@@ -142,11 +142,15 @@ static int install(struct program *p) {
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0 ? 0 : errno;
 }
 
+/* Built before the first fork, its pages are shared by all tenants. */
+static struct program tenant_program;
+void seccomp_prepare(void) {
+    if (tenant_program.size == 0) build(&tenant_program, rules, countof(rules));
+}
+
 int seccomp_enter(void) {
-    /* Built by the zygote before its first fork, so that its tenants share the page. */
-    static struct program program;
-    if (program.size == 0) build(&program, rules, countof(rules));
-    return install(&program);
+    seccomp_prepare();
+    return install(&tenant_program);
 }
 
 int seccomp_enter_volume(void) {

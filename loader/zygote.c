@@ -79,7 +79,9 @@ static void fork_tenant(struct sandbox *s, const struct zygote_fork *message, in
         answer_failed(id, EAGAIN);
         return;
     }
-    pid_t pid = fork();
+    /* There is one thread and no handler: none of what fork(3) does besides, which writes to
+     * pages. */
+    pid_t pid = _Fork();
     if (pid == 0) be_tenant(s, control, message->slot);
     if (pid < 0) {
         answer_failed(id, errno);
@@ -213,14 +215,55 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
     struct error err = {0};
     if (runtime_init(ABI_PINNED, STACK_BYTES, &err) != ST_OK) _exit(1);
     sandbox_enter_zygote(s);
+    seccomp_prepare();
     serve(s);
 }
 
 /* ---- the guard --------------------------------------------------------------------------- */
 
+/*
+ * The zygote, and so every tenant, has its stack here, close to the program's own data, and not
+ * the stack that the kernel made, which lies by itself: three pages of page tables a tenant,
+ * and those that hold arguments and environment. Where it cannot be told where that lies, they
+ * are kept.
+ */
+#define HOST_STACK_BYTES ((size_t)256 << 10)
+static _Alignas(4096) uint8_t host_stack[HOST_STACK_BYTES];
+
+static void leave_first_stack_behind(void) {
+    static char text[1 << 14];
+    auto_fd int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    size_t size = 0;
+    for (ssize_t n; maps >= 0 && size < sizeof text - 1 &&
+                    (n = read(maps, text + size, sizeof text - 1 - size)) > 0;)
+        size += (size_t)n;
+    char *line = strstr(text, "[stack]");
+    if (!line) return;
+    while (line > text && line[-1] != '\n') line--;
+    char *dash;
+    unsigned long from = strtoul(line, &dash, 16), to = strtoul(dash + 1, NULL, 16);
+    if (to <= from || madvise((void *)from, to - from, MADV_DONTFORK) != 0) return;
+    /* What libc knows of it. */
+    static char name[] = "hutch-tenant", *nothing[] = {NULL};
+    program_invocation_name = program_invocation_short_name = name;
+    environ = nothing;
+}
+
+struct begin {
+    const struct sandbox *sandbox;
+    int go_read, go_write;
+};
+static int begin_zygote(void *context) {
+    const struct begin *begin = context;
+    /* on the stack, whose pages a tenant has for itself in any case */
+    struct sandbox sandbox = *begin->sandbox;
+    close(begin->go_write);
+    be_zygote(&sandbox, begin->go_read);
+}
+
 /* fork, in new namespaces. */
-static pid_t clone_into(int namespaces) {
-    return (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, 0);
+static pid_t clone_into(int namespaces, struct begin *begin) {
+    return clone(begin_zygote, host_stack + sizeof host_stack, namespaces | SIGCHLD, begin);
 }
 
 static const int namespaces_all =
@@ -232,6 +275,7 @@ static const uint32_t layers_of_namespaces =
 
 int zygote_main(const struct zygote_options *options) {
     static struct sandbox sandbox;
+    static struct begin begin;
     sandbox.options = *options;
     if (options->uid_count < 2) return 1;
     /* Before the first fork, so that all are in it. */
@@ -246,6 +290,9 @@ int zygote_main(const struct zygote_options *options) {
     if (pipe2(ends, O_CLOEXEC) != 0) return 1;
     go_read = ends[0];
     go_write = ends[1];
+    begin = (struct begin){.sandbox = &sandbox, .go_read = go_read, .go_write = go_write};
+    if (mprotect(host_stack, 4096, PROT_NONE) != 0) return 1; /* a guard below */
+    leave_first_stack_behind();
 
     /* As an ordinary user, the other namespaces can only be had within a user namespace. Root
      * of a container may be no better off. */
@@ -266,11 +313,7 @@ int zygote_main(const struct zygote_options *options) {
         sandbox.root = root && attempts[i].as_root;
         layers = flags ? layers_of_namespaces : 0;
         if (flags & CLONE_NEWUSER) layers |= 1u << SANDBOX_USER_NAMESPACE;
-        pid = clone_into(flags);
-        if (pid == 0) {
-            close(go_write);
-            be_zygote(&sandbox, go_read);
-        }
+        pid = clone_into(flags, &begin);
         if (pid > 0 && (flags & CLONE_NEWUSER) && !sandbox_map_users(&sandbox, pid)) {
             kill(pid, SIGKILL);
             while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;

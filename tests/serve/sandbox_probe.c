@@ -301,7 +301,7 @@ static int try_one(int zygote, const char *object, uint32_t *ret_layers) {
 int main(int argc, char **argv) {
     if (argc < 3) return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    attempt = argv[2];
+    attempt = strdup(argv[2]); /* the first stack stays behind */
     long from = argc > 3 ? atol(argv[3]) : 0, to = argc > 4 ? atol(argv[4]) : from;
     uint32_t layers = 0;
     int ends[2];
