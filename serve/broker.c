@@ -96,10 +96,17 @@ static enum status check_conflicts(const struct kit_list *list, struct error *er
     return app_conflicts(apps, list->count, err);
 }
 
+static void take_counts(struct broker *b, struct kit_list *list) {
+    for (uint32_t i = 0; i < list->count && b->options->take_counts; i++)
+        for (uint32_t j = 0; j < b->kit_count; j++)
+            if (strcmp(b->kits[j].app->name, list->at[i].app->name) == 0)
+                b->options->take_counts(b->options->context, &list->at[i], &b->kits[j]);
+}
+
 static enum status read_all(struct broker *b, struct error *err) {
     struct kit_list list = {0};
     enum status status = ST_OK;
-    keep_counts(b); /* the new kits go on from there */
+    keep_counts(b); /* what a new kit does not take over, it goes on from */
     for (uint32_t i = 0; i < b->options->source_count && status == ST_OK; i++)
         status = read_source(b, &list, b->options->sources[i], err);
     if (status == ST_OK) status = check_conflicts(&list, err);
@@ -107,6 +114,7 @@ static enum status read_all(struct broker *b, struct error *err) {
         free_kits(&list);
         return status;
     }
+    take_counts(b, &list);
     struct kit_list old = {b->kits, b->kit_count};
     free_kits(&old);
     b->kits = list.at;

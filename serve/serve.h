@@ -69,6 +69,9 @@ struct serve_options {
     /* Keeps what instances of the app have counted; called for each kit now and then and before
      * the kit is freed. NULL where nothing is counted. */
     void (*keep_counts)(void *context, const struct serve_kit *kit);
+    /* The same app read again: its instances go on counting in the memory of its old kit, which
+     * some of them have open, and the new kit takes that over where it is of the same code. */
+    void (*take_counts)(void *context, struct serve_kit *kit, struct serve_kit *old);
     /* Opens again what of a kit has ended by itself: the processes of its volumes. */
     enum status (*mend_kit)(void *context, struct serve_kit *kit, struct error *err);
     /* The app of a source that is no file. */

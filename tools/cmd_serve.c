@@ -175,7 +175,10 @@ int cmd_serve(int argc, char **argv) {
     if (status != ST_OK) return cli_report("serve", NULL, &err);
     o->tenant_program = tenant;
     maker.compile.profile_generate = maker.profile_dir != NULL;
-    if (maker.profile_dir) o->keep_counts = serve_counts_keep;
+    if (maker.profile_dir) {
+        o->keep_counts = serve_counts_keep;
+        o->take_counts = serve_counts_take;
+    }
     o->make_kit = serve_kit_make;
     o->mend_kit = serve_kit_mend;
     o->read_name = serve_kit_read_name;

@@ -46,8 +46,9 @@ void serve_kit_snapshot(struct cache *cache, struct serve_kit *kit);
  * profile that lies there is of something else. */
 enum status serve_counts_begin(struct kit_maker *m, struct serve_kit *kit,
                                struct error *err) must_check;
-/* struct serve_options.keep_counts */
+/* struct serve_options.keep_counts, .take_counts */
 void serve_counts_keep(void *context, const struct serve_kit *kit);
+void serve_counts_take(void *context, struct serve_kit *kit, struct serve_kit *old);
 
 int cmd_serve(int argc, char **argv);
 

@@ -97,6 +97,23 @@ enum status serve_counts_begin(struct kit_maker *m, struct serve_kit *kit, struc
     return status;
 }
 
+void serve_counts_take(void *context, struct serve_kit *kit, struct serve_kit *old) {
+    (void)context;
+    struct counting *c = kit->counting;
+    const struct counting *o = old->counting;
+    if (!c || !o || strcmp(c->path, o->path) != 0 || c->counters_size != o->counters_size ||
+        !digest_equal(&kit->object, &old->object))
+        return;
+    uint8_t *before = arena_alloc(&kit->arena, o->before_size);
+    if (!before && o->before_size) return; /* what old instances still count is lost */
+    if (o->before_size) memcpy(before, o->before, o->before_size);
+    c->before = before;
+    c->before_size = o->before_size;
+    close(kit->counters_fd);
+    kit->counters_fd = steal_fd(&old->counters_fd);
+    old->counting = NULL;
+}
+
 void serve_counts_keep(void *context, const struct serve_kit *kit) {
     (void)context;
     const struct counting *c = kit->counting;
