@@ -350,6 +350,34 @@ def python_snapshots():
         check(server.get("/loop/environ").text.startswith("True GET "), "asgi: the lifespan's startup is in it")
 
 
+@test
+def python_keeps():
+    """Files and SQLite on a persistent volume, for all instances; a secret that comes at resume."""
+    token = WORK / "token"
+    token.write_text("first")
+    token.chmod(0o600)
+    app = python_app(["-m", "hutch_wsgi", "keeps"], {"/app": APPS}, env={"PLAIN": "one"}, reuse="reset",
+                     secrets={"TOKEN": str(token)}, volumes=[{"path": "/data", "size": "1M"}],
+                     instaboot={"secrets_at_resume": True, "requests": [{"path": "/"}]})
+    with Server({"kept": app, "fresh": {**app, "reuse": "fresh"}}) as server:
+        for name in ("kept", "fresh"):
+            for i in range(3):
+                server.get(f"/{name}/rows?r{i}")
+                server.get(f"/{name}/lines?l{i}")
+            check(server.get(f"/{name}/rows").text == "r0 r1 r2", f"{name}: rows", server.text()[-1500:])
+            check(server.get(f"/{name}/lines").text == "l0 l1 l2", f"{name}: lines")
+            got = server.get(f"/{name}/").text
+            check(got == "empty first one", f"{name}: its secret is of now, and none of the start", got)
+        token.write_text("second")
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 30
+        while server.get("/kept/").text != "empty second one" and time.monotonic() < end:
+            time.sleep(0.1)
+        got = server.get("/kept/").text
+        check(got == "empty second one", "another secret", got)
+        check(server.get("/kept/rows").text == "r0 r1 r2", "and the same rows")
+
+
 def different(rows, count, what, *details):
     """Tokens, a column each: none of a column came twice."""
     columns = list(zip(*(row.split() for row in rows)))

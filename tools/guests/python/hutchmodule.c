@@ -7,6 +7,9 @@
  *     recv(fd, size, peek=False) -> bytes            b"" once the other side has ended
  *     send(fd, data) -> size                         at most what the socket takes now
  *     shutdown(fd, how)                              0 receiving, 1 sending, 2 both
+ *     environ() -> bytes                             "NAME=VALUE" and a 0 byte each, as the host has
+ *                                                    them now: others than at the start, where
+ *                                                    secrets come with a resume
  *
  * Descriptors are plain numbers: os.read, os.write and os.close work on them too, and
  * socket.socket(fileno=...) wraps one. Each function is one WASI call, on the descriptor
@@ -111,6 +114,23 @@ static PyObject *hutch_shutdown(PyObject *Py_UNUSED(module), PyObject *arguments
     Py_RETURN_NONE;
 }
 
+static PyObject *hutch_environ(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing)) {
+    __wasi_size_t count = 0, size = 0;
+    __wasi_errno_t error = __wasi_environ_sizes_get(&count, &size);
+    if (error) return fail(error);
+    uint8_t **pointers = PyMem_New(uint8_t *, (size_t)count + 1);
+    PyObject *result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (pointers && result) {
+        error = __wasi_environ_get(pointers, (uint8_t *)PyBytes_AS_STRING(result));
+    } else if (!pointers) {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(pointers);
+    if (!error && !PyErr_Occurred()) return result;
+    Py_XDECREF(result);
+    return PyErr_Occurred() ? NULL : fail(error);
+}
+
 static PyMethodDef methods[] = {
     {"accept", (PyCFunction)(void (*)(void))hutch_accept, METH_VARARGS | METH_KEYWORDS,
      "accept(fd, nonblock=False): the connection of the next request, a descriptor (that does "
@@ -120,6 +140,8 @@ static PyMethodDef methods[] = {
     {"send", hutch_send, METH_VARARGS, "send(fd, data): how many bytes the socket took"},
     {"shutdown", hutch_shutdown, METH_VARARGS,
      "shutdown(fd, how): ends receiving (0), sending (1) or both (2)"},
+    {"environ", hutch_environ, METH_NOARGS,
+     "environ(): the environment as the host has it now, NAME=VALUE and a 0 byte each"},
     {NULL, NULL, 0, NULL},
 };
 
