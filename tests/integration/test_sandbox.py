@@ -43,6 +43,10 @@ ATTEMPTS = {
     "raise-limit": KILLED, "duplicate": KILLED, "signal-io": KILLED, "terminal": KILLED,
     "descriptors": "allowed",  # it looked, and there were none
     "memory": errno.ENOMEM, "stack": "signal 11",
+    # the file of a tenant that is to hibernate: it can be written to, in order, and nothing else
+    "hibernate-write": "allowed", "hibernate-read": errno.EBADF, "hibernate-pread": errno.EBADF,
+    "hibernate-map": errno.EACCES, "hibernate-map-private": errno.EACCES, "hibernate-run": KILLED,
+    "hibernate-cut": errno.EINVAL, "hibernate-reserve": errno.ESPIPE, "hibernate-as-object": KILLED,
     "send-descriptor": "allowed",  # and nobody took it
 }
 

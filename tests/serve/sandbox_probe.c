@@ -197,6 +197,38 @@ static long send_descriptor(void) { /* the pool takes none */
     return -tenant_send(TENANT_CONTROL_FD, &done, sizeof done, NULL, 0, fds, 2);
 }
 
+/* What a tenant gets when it is to hibernate: a file, for writing alone. */
+static int hibernate_fd = -1;
+static long hibernate_write_it(void) {
+    struct iovec part = {.iov_base = &number, .iov_len = 8};
+    long n = call(SYS_writev, hibernate_fd, (long)&part, 1, 0, 0, 0);
+    return n == 8 ? 0 : n;
+}
+static long hibernate_read(void) {
+    struct iovec part = {.iov_base = &number, .iov_len = 1};
+    return call(SYS_readv, hibernate_fd, (long)&part, 1, 0, 0, 0);
+}
+static long hibernate_pread(void) {
+    return call(SYS_pread64, hibernate_fd, (long)&number, 8, 0, 0, 0);
+}
+static long hibernate_map(void) {
+    return call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, hibernate_fd, 0);
+}
+static long hibernate_map_private(void) {
+    return call(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, hibernate_fd, 0);
+}
+static long hibernate_run(void) { /* code of our own, from a file that we have written */
+    return map_code(PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, hibernate_fd);
+}
+static long hibernate_cut(void) { return call(SYS_ftruncate, hibernate_fd, 0, 0, 0, 0, 0); }
+static long hibernate_reserve(void) {
+    return call(SYS_fallocate, hibernate_fd, 0, 0, 1L << 40, 0, 0);
+}
+static long hibernate_as_object(void) { /* its number is taken */
+    long closed = call(SYS_close, TENANT_OBJECT_FD, 0, 0, 0, 0, 0);
+    return closed < 0 ? closed : call(SYS_fcntl, hibernate_fd, F_DUPFD, 0, 0, 0, 0);
+}
+
 /* clang-format off */
 static const struct {
     const char *name;
@@ -216,6 +248,11 @@ static const struct {
     {"thread", thread}, {"execute", execute}, {"socket", new_socket}, {"filter", more_filter},
     {"dumpable", own_dumps}, {"raise-limit", raise_limit}, {"duplicate", duplicate},
     {"signal-io", signal_io}, {"terminal", terminal}, {"descriptors", guess_descriptors},
+    {"hibernate-write", hibernate_write_it}, {"hibernate-read", hibernate_read},
+    {"hibernate-pread", hibernate_pread}, {"hibernate-map", hibernate_map},
+    {"hibernate-map-private", hibernate_map_private}, {"hibernate-run", hibernate_run},
+    {"hibernate-cut", hibernate_cut}, {"hibernate-reserve", hibernate_reserve},
+    {"hibernate-as-object", hibernate_as_object},
     {"memory", memory}, {"stack", deep_stack}, {"send-descriptor", send_descriptor},
 };
 /* clang-format on */
@@ -231,7 +268,8 @@ _Noreturn void tenant_main(uint32_t layers) {
                        &count) <= 0)
         _exit(0);
     number = (long)assign.header.id; /* the zygote's is the first */
-    CHECK(count == 2 && fds[0] == TENANT_CONFIG_FD && fds[1] == TENANT_OBJECT_FD);
+    CHECK(count >= 2 && fds[0] == TENANT_CONFIG_FD && fds[1] == TENANT_OBJECT_FD);
+    if (count > 2) hibernate_fd = fds[2];
     for (size_t i = 0; i < countof(attempts); i++)
         if (strcmp(attempts[i].name, attempt) == 0) answer(attempts[i].run());
     _exit(3);
@@ -273,10 +311,17 @@ static int try_one(int zygote, const char *object, uint32_t *ret_layers) {
     const struct tenant_config config = {.name = "probe", .profile_fd = -1};
     struct error err = {0};
     if (tenant_config_write(&config, &config_fd, &err) != ST_OK) return 1;
-    int fds[2] = {config_fd, object_fd};
+    /* as the pool opens it (serve/hibernated.c) */
+    char path[] = "/tmp/hutch-probe-XXXXXX";
+    auto_fd int made = mkstemp(path);
+    auto_fd int file_fd = open(path, O_WRONLY | O_CLOEXEC);
+    unlink(path);
+    int fds[3] = {config_fd, object_fd, file_fd};
+    uint32_t fd_count = strncmp(attempt, "hibernate", 9) == 0 ? 3 : 2;
     struct tenant_assign assign = {
         .header = tenant_header(TENANT_ASSIGN, sizeof assign, (uint64_t)number)};
-    if (tenant_send(ends[0], &assign, sizeof assign, NULL, 0, fds, 2) != 0) return 1;
+    if (tenant_send(ends[0], &assign, sizeof assign, NULL, 0, fds, fd_count) != 0)
+        return 1;
     struct tenant_done done;
     ssize_t got;
     do got = tenant_receive(ends[0], &done, sizeof done, NULL, 0, NULL);

@@ -272,6 +272,20 @@ def awake_over_a_reload():
             wait_for(lambda: s.stderr().count("read again") == turn + 1, 60)
             check(count(s, "http") == 3 + turn, "it counts on", s.stderr())
         check(s.metric("hutch_forks_total") < 8, "in the same process")
+    # a secret that comes at resume is another one from the reload on, also to what is awake
+    secret = WORK / "at-resume"
+    secret.write_text("one\n")
+    secret.chmod(0o600)
+    more = f"secrets: {{SECRET: {secret}}}\n"
+    text = sleepy("http", more + WARM.replace("{req", "{secrets_at_resume: true, req"), idle="1h")
+    with serve(http=text) as s:
+        check(count(s, "http") == 2, "counts")
+        forks = s.metric("hutch_forks_total")
+        secret.write_text("another\n")
+        s.signal(signal.SIGHUP)
+        wait_for(lambda: "read again" in s.stderr(), 60)
+        check(count(s, "http") == 2 and s.metric("hutch_forks_total") > forks, "another process",
+              s.stderr())
 
 
 @test
