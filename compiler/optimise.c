@@ -143,7 +143,10 @@ static enum status optimise(struct lower_module *m, uint32_t partition,
         keep_traps(m);
         rebase_counters(m);
         status = run_passes(m, pipeline->after, machine, options, err);
-        if (status == ST_OK && vectorize) replicate_dispatch(m);
+        if (status == ST_OK && vectorize) {
+            replicate_dispatch(m);
+            saturate_vectors(m);
+        }
     }
     LLVMDisposePassBuilderOptions(options);
     if (status != ST_OK) return status;

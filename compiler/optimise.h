@@ -18,5 +18,7 @@ void keep_traps(struct lower_module *m);
 void rebase_counters(struct lower_module *m);
 /* dispatch.c */
 void replicate_dispatch(struct lower_module *m);
+/* saturate_x86.c */
+void saturate_vectors(struct lower_module *m);
 
 #endif
