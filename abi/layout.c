@@ -126,6 +126,7 @@ static uint64_t fingerprint(void) {
         ABI_MEMORY_RESERVE,
         ABI_STACK_TOP,
         ABI_WASM_PAGE,
+        ABI_MEMORY32_GROW_PAGES,
         ABI_HOST_PAGE,
         ABI_GATE_HELPER,
         ABI_GATE_RETURN,

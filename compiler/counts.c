@@ -10,6 +10,11 @@ bool module_table_fixed(const struct module *module, uint32_t table) {
     return !t->imported && !t->exported && !t->grown;
 }
 
+bool module_memory_below_4g(const struct module *module) {
+    return module->memory_count == 1 && module->imported_memories == 0 &&
+           module->memories[0].limits.min <= ABI_MEMORY32_GROW_PAGES;
+}
+
 static uint32_t clamp(uint64_t entries) {
     return entries > UINT32_MAX ? UINT32_MAX : (uint32_t)entries;
 }

@@ -49,6 +49,8 @@ enum status link_objects(const struct link_input *input, struct buffer *ret_obje
 struct abi_counts module_counts(const struct module *module);
 /* true where a table's size never changes and only this module can write to it. */
 bool module_table_fixed(const struct module *module, uint32_t table);
+/* true where memory 0 is the module's own and the 64 KiB below 4 GiB are never in it. */
+bool module_memory_below_4g(const struct module *module);
 /* Entries to reserve for each table; room for table_count of them. */
 void module_table_capacities(const struct module *module, uint32_t *ret_capacities);
 

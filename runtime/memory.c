@@ -34,6 +34,8 @@ enum status memory_create(struct memory *memory, struct abi_memory *abi,
     uint64_t max = limits->has_max && limits->max < ABI_MEMORY32_MAX_PAGES
                        ? limits->max
                        : ABI_MEMORY32_MAX_PAGES;
+    if (max > ABI_MEMORY32_GROW_PAGES && limits->min <= ABI_MEMORY32_GROW_PAGES)
+        max = ABI_MEMORY32_GROW_PAGES;
     if (max_bytes && max > max_bytes / ABI_WASM_PAGE) max = max_bytes / ABI_WASM_PAGE;
     if (limits->min > max)
         return error_set(err, ST_LIMIT,
