@@ -2,6 +2,7 @@
 #include "compiler/known.h"
 #include "compiler/opcodes.h"
 
+#define CALLS_DEEP 3u  /* strstr calls strchr, that strchrnul, that strlen */
 #define BODY_MAX 4096u /* bytes; the longest known one has half of that */
 
 static const struct {
@@ -34,18 +35,19 @@ static bool has_their_type(const struct functype *type) {
     return type->results[0].code == ABI_I32;
 }
 
-static bool digest_at(const struct module *m, uint32_t function, bool may_call,
+static bool digest_at(const struct module *m, uint32_t function, unsigned may_call,
                       uint8_t ret_digest[KNOWN_DIGEST_SIZE]);
 
-static bool put_callee(struct buffer *b, const struct module *m, uint32_t function) {
+static bool put_callee(struct buffer *b, const struct module *m, uint32_t function,
+                       unsigned may_call) {
     uint8_t callee[KNOWN_DIGEST_SIZE];
-    if (!digest_at(m, function, false, callee)) return false;
+    if (!digest_at(m, function, may_call, callee)) return false;
     buffer_put(b, callee, sizeof callee);
     return true;
 }
 
 static bool put_instruction(struct buffer *b, const struct module *m,
-                            const struct instruction *in, bool may_call) {
+                            const struct instruction *in, unsigned may_call) {
     enum immediate kind = in->info->immediate;
     buffer_put_u32(b, in->opcode);
     if (kind == IMM_NONE) return true;
@@ -54,7 +56,7 @@ static bool put_instruction(struct buffer *b, const struct module *m,
         buffer_put_u8(b, in->block_kind == BLOCK_VALUE ? in->block_value.code : 0);
         return in->block_kind != BLOCK_TYPE;
     }
-    if (kind == IMM_LABEL || kind == IMM_LOCAL) {
+    if (kind == IMM_LABEL || kind == IMM_LOCAL || kind == IMM_GLOBAL) {
         buffer_put_u32(b, in->index);
         return true;
     }
@@ -77,10 +79,10 @@ static bool put_instruction(struct buffer *b, const struct module *m,
         buffer_put_u64(b, in->memory_offset);
         return in->index == 0;
     }
-    return in->opcode == OP_CALL && may_call && put_callee(b, m, in->index);
+    return in->opcode == OP_CALL && may_call > 0 && put_callee(b, m, in->index, may_call - 1);
 }
 
-static bool digest_at(const struct module *m, uint32_t function, bool may_call,
+static bool digest_at(const struct module *m, uint32_t function, unsigned may_call,
                       uint8_t ret_digest[KNOWN_DIGEST_SIZE]) {
     if (function < m->imported_functions) return false;
     const struct module_function *f = &m->functions[function];
@@ -110,7 +112,7 @@ static bool digest_at(const struct module *m, uint32_t function, bool may_call,
 
 bool known_digest(const struct module *m, uint32_t function,
                   uint8_t ret_digest[KNOWN_DIGEST_SIZE]) {
-    return digest_at(m, function, true, ret_digest);
+    return digest_at(m, function, CALLS_DEEP, ret_digest);
 }
 
 enum known_routine known_find(const struct module *m, uint32_t function) {

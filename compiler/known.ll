@@ -35,42 +35,81 @@ define hidden i64 @known_strchrnul(ptr %base, i64 %size, i32 %p, i32 %c) #0 {
 ; The address of the first byte from p on that is 0 or one of %wanted (all the same).
 define hidden i64 @known_find(ptr %base, i64 %size, i32 %p, <16 x i8> %wanted) #1 {
 entry:
-  %skip = and i32 %p, 15
   %wide = zext i32 %p to i64
-  %first_at = and i64 %wide, -16
   %whole = icmp ugt i64 %size, 4294967295
   br i1 %whole, label %original, label %first
-first:
-  %here0 = getelementptr i8, ptr %base, i64 %first_at
-  %v0 = load volatile <16 x i8>, ptr %here0, align 16
-  %mask0 = call i32 @known_stops(<16 x i8> %v0, <16 x i8> %wanted)
-  %from0 = lshr i32 %mask0, %skip
-  %any0 = icmp ne i32 %from0, 0
-  br i1 %any0, label %near, label %loop
+first: ; 64 bytes from p on, where they do not cross a boundary
+  %low = and i32 %p, 65535
+  %crosses = icmp ugt i32 %low, 65472
+  br i1 %crosses, label %edge, label %near
 near:
-  %count0 = call i32 @llvm.cttz.i32(i32 %from0, i1 true)
-  %count0_wide = zext i32 %count0 to i64
-  %stop0 = add i64 %wide, %count0_wide
-  ret i64 %stop0
-loop: ; up to a multiple of 64
-  %before = phi i64 [ %first_at, %first ], [ %at, %step ]
-  %at = add i64 %before, 16
-  %low = and i64 %at, 63
-  %aligned = icmp eq i64 %low, 0
-  br i1 %aligned, label %big, label %step
+  %near_here = getelementptr i8, ptr %base, i64 %wide
+  %near_mask = call i64 @known_stops64(ptr %near_here, <16 x i8> %wanted)
+  %near_any = icmp ne i64 %near_mask, 0
+  br i1 %near_any, label %near_found, label %near_none
+near_found:
+  %near_count = call i64 @llvm.cttz.i64(i64 %near_mask, i1 true)
+  %near_stop = add i64 %wide, %near_count
+  ret i64 %near_stop
+near_none:
+  %near_down = and i64 %wide, -64
+  %near_next = add i64 %near_down, 64
+  br label %loop
+edge: ; by 16, up to a multiple of 64, which the boundary is
+  %skip = and i32 %p, 15
+  %first_at = and i64 %wide, -16
+  br label %step
 step:
+  %at = phi i64 [ %first_at, %edge ], [ %next, %more ]
+  %unasked = phi i32 [ %skip, %edge ], [ 0, %more ]
   %here = getelementptr i8, ptr %base, i64 %at
   %v = load volatile <16 x i8>, ptr %here, align 16
-  %mask = call i32 @known_stops(<16 x i8> %v, <16 x i8> %wanted)
+  %all = call i32 @known_stops(<16 x i8> %v, <16 x i8> %wanted)
+  %shifted = lshr i32 %all, %unasked
+  %mask = shl i32 %shifted, %unasked
   %any = icmp ne i32 %mask, 0
-  br i1 %any, label %far, label %loop
-big:
-  %big_at = phi i64 [ %at, %loop ], [ %big_next, %big ]
-  %big_next = add i64 %big_at, 64
-  %big_here = getelementptr i8, ptr %base, i64 %big_at
-  %big_there = getelementptr i8, ptr %big_here, i64 32
-  %w0 = load volatile <32 x i8>, ptr %big_here, align 32
-  %w1 = load volatile <32 x i8>, ptr %big_there, align 32
+  br i1 %any, label %found, label %more
+more:
+  %next = add i64 %at, 16
+  %next_low = and i64 %next, 63
+  %aligned = icmp eq i64 %next_low, 0
+  br i1 %aligned, label %loop, label %step
+found:
+  %count = call i32 @llvm.cttz.i32(i32 %mask, i1 true)
+  %count_wide = zext i32 %count to i64
+  %stop = add i64 %at, %count_wide
+  ret i64 %stop
+loop:
+  %loop_at = phi i64 [ %near_next, %near_none ], [ %next, %more ], [ %loop_next, %loop ]
+  %loop_here = getelementptr i8, ptr %base, i64 %loop_at
+  %loop_next = add i64 %loop_at, 64
+  %loop_any = call i1 @known_stops_in(ptr %loop_here, <16 x i8> %wanted)
+  br i1 %loop_any, label %loop_found, label %loop
+loop_found: ; its mask is made only now
+  %loop_mask = call i64 @known_stops64(ptr %loop_here, <16 x i8> %wanted)
+  %loop_count = call i64 @llvm.cttz.i64(i64 %loop_mask, i1 true)
+  %loop_stop = add i64 %loop_at, %loop_count
+  ret i64 %loop_stop
+original:
+  ret i64 -1
+}
+
+; Which of 64 bytes is 0 or wanted.
+define hidden i64 @known_stops64(ptr %here, <16 x i8> %wanted) #1 {
+  %v = load volatile <64 x i8>, ptr %here, align 1
+  %wanted64 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <64 x i32> zeroinitializer
+  %zero = icmp eq <64 x i8> %v, zeroinitializer
+  %same = icmp eq <64 x i8> %v, %wanted64
+  %either = or <64 x i1> %zero, %same
+  %mask = bitcast <64 x i1> %either to i64
+  ret i64 %mask
+}
+
+; Whether any of 64 bytes is, with one question of the processor.
+define hidden i1 @known_stops_in(ptr %here, <16 x i8> %wanted) #1 {
+  %there = getelementptr i8, ptr %here, i64 32
+  %w0 = load volatile <32 x i8>, ptr %here, align 32
+  %w1 = load volatile <32 x i8>, ptr %there, align 32
   %wanted32 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <32 x i32> zeroinitializer
   %zero0 = icmp eq <32 x i8> %w0, zeroinitializer
   %zero1 = icmp eq <32 x i8> %w1, zeroinitializer
@@ -79,26 +118,9 @@ big:
   %stop_a = or <32 x i1> %zero0, %same0
   %stop_b = or <32 x i1> %zero1, %same1
   %stops = or <32 x i1> %stop_a, %stop_b
-  %big_bits = bitcast <32 x i1> %stops to i32
-  %big_any = icmp ne i32 %big_bits, 0
-  br i1 %big_any, label %small, label %big
-small: ; one of the four has it
-  %small_at = phi i64 [ %big_at, %big ], [ %small_next, %small ]
-  %small_next = add i64 %small_at, 16
-  %small_here = getelementptr i8, ptr %base, i64 %small_at
-  %small_v = load volatile <16 x i8>, ptr %small_here, align 16
-  %small_mask = call i32 @known_stops(<16 x i8> %small_v, <16 x i8> %wanted)
-  %small_any = icmp ne i32 %small_mask, 0
-  br i1 %small_any, label %far, label %small
-far:
-  %far_at = phi i64 [ %at, %step ], [ %small_at, %small ]
-  %far_mask = phi i32 [ %mask, %step ], [ %small_mask, %small ]
-  %count = call i32 @llvm.cttz.i32(i32 %far_mask, i1 true)
-  %count_wide = zext i32 %count to i64
-  %stop = add i64 %far_at, %count_wide
-  ret i64 %stop
-original:
-  ret i64 -1
+  %bits = bitcast <32 x i1> %stops to i32
+  %any = icmp ne i32 %bits, 0
+  ret i1 %any
 }
 
 define hidden i32 @known_stops(<16 x i8> %v, <16 x i8> %wanted) #1 {
@@ -203,26 +225,77 @@ original:
 ; int memcmp(const void *, const void *, size_t)
 define hidden i64 @known_memcmp(ptr %base, i64 %size, i32 %a, i32 %b, i32 %n) #0 {
   %length = zext i32 %n to i64
-  %result = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> zeroinitializer)
+  %result = call i64 @known_first(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> zeroinitializer)
   ret i64 %result
 }
 
 ; int strcmp(const char *, const char *)
 define hidden i64 @known_strcmp(ptr %base, i64 %size, i32 %a, i32 %b) #0 {
-  %result = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 9223372036854775807, <16 x i8> splat (i8 -1))
+  %result = call i64 @known_first(ptr %base, i64 %size, i32 %a, i32 %b, i64 9223372036854775807, <16 x i8> splat (i8 -1))
   ret i64 %result
 }
 
 ; int strncmp(const char *, const char *, size_t)
 define hidden i64 @known_strncmp(ptr %base, i64 %size, i32 %a, i32 %b, i32 %n) #0 {
   %length = zext i32 %n to i64
-  %result = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> splat (i8 -1))
+  %result = call i64 @known_first(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> splat (i8 -1))
   ret i64 %result
+}
+
+; known_compare, with the first 16 bytes here, where most comparisons end.
+define hidden i64 @known_first(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> %strings) #1 {
+  %none = icmp eq i64 %length, 0
+  br i1 %none, label %equal, label %where
+where:
+  %a_low = and i32 %a, 65535
+  %b_low = and i32 %b, 65535
+  %a_high = icmp ugt i32 %a_low, 65520
+  %b_high = icmp ugt i32 %b_low, 65520
+  %crosses = or i1 %a_high, %b_high
+  br i1 %crosses, label %slow, label %vector
+vector:
+  %a_wide = zext i32 %a to i64
+  %b_wide = zext i32 %b to i64
+  %a_here = getelementptr i8, ptr %base, i64 %a_wide
+  %b_here = getelementptr i8, ptr %base, i64 %b_wide
+  %va = load volatile <16 x i8>, ptr %a_here, align 1
+  %vb = load volatile <16 x i8>, ptr %b_here, align 1
+  %differ = icmp ne <16 x i8> %va, %vb
+  %zero = icmp eq <16 x i8> %va, zeroinitializer
+  %ends = icmp ne <16 x i8> %strings, zeroinitializer
+  %end = and <16 x i1> %zero, %ends
+  %stops = or <16 x i1> %differ, %end
+  %bits = bitcast <16 x i1> %stops to i16
+  %any = icmp ne i16 %bits, 0
+  br i1 %any, label %stop, label %same
+same:
+  %short = icmp ule i64 %length, 16
+  br i1 %short, label %equal, label %slow
+stop:
+  %count = call i16 @llvm.cttz.i16(i16 %bits, i1 true)
+  %index = zext i16 %count to i64
+  %beyond = icmp uge i64 %index, %length
+  br i1 %beyond, label %equal, label %difference
+difference:
+  %a_byte_at = getelementptr i8, ptr %a_here, i64 %index
+  %b_byte_at = getelementptr i8, ptr %b_here, i64 %index
+  %a_byte = load volatile i8, ptr %a_byte_at, align 1
+  %b_byte = load volatile i8, ptr %b_byte_at, align 1
+  %a_int = zext i8 %a_byte to i32
+  %b_int = zext i8 %b_byte to i32
+  %minus = sub i32 %a_int, %b_int
+  %result = zext i32 %minus to i64
+  ret i64 %result
+equal:
+  ret i64 0
+slow: ; reads the first again: it is at hand
+  %rest = call i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> %strings)
+  ret i64 %rest
 }
 
 ; The difference of the first bytes that differ or, where %strings has ones, are both 0; 0 where
 ; there are none in %length bytes.
-define hidden i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> %strings) #1 {
+define hidden i64 @known_compare(ptr %base, i64 %size, i32 %a, i32 %b, i64 %length, <16 x i8> %strings) #2 {
 entry:
   %a_wide = zext i32 %a to i64
   %b_wide = zext i32 %b to i64
@@ -445,7 +518,122 @@ slow:
   ret i64 -1
 }
 
+; char *strstr(const char *, const char *), for two to four bytes: musl's own looks at the haystack
+; byte by byte and keeps nothing in memory. Pairs of the first two bytes are found 16 at a time; of a
+; pair that lies across two blocks the second byte stands for it.
+define hidden i64 @known_strstr(ptr %base, i64 %size, i32 %h, i32 %n) #0 {
+entry:
+  %whole = icmp ugt i64 %size, 4294967295
+  %n_low = and i32 %n, 65535
+  %n_high = icmp ugt i32 %n_low, 65528
+  %unfit = or i1 %whole, %n_high
+  br i1 %unfit, label %original, label %needle
+needle:
+  %n_wide = zext i32 %n to i64
+  %n_here = getelementptr i8, ptr %base, i64 %n_wide
+  %n_all = load volatile i64, ptr %n_here, align 1
+  %n0 = trunc i64 %n_all to i8
+  %n1_shifted = lshr i64 %n_all, 8
+  %n1 = trunc i64 %n1_shifted to i8
+  %n2_shifted = lshr i64 %n_all, 16
+  %n2 = trunc i64 %n2_shifted to i8
+  %n3_shifted = lshr i64 %n_all, 24
+  %n3 = trunc i64 %n3_shifted to i8
+  %n4_shifted = lshr i64 %n_all, 32
+  %n4 = trunc i64 %n4_shifted to i8
+  %end0 = icmp eq i8 %n0, 0
+  %end1 = icmp eq i8 %n1, 0
+  %end2 = icmp eq i8 %n2, 0
+  %end3 = icmp eq i8 %n3, 0
+  %end4 = icmp eq i8 %n4, 0
+  %under2 = or i1 %end0, %end1
+  %upto3 = or i1 %end2, %end3
+  %upto4 = or i1 %upto3, %end4
+  %over4 = xor i1 %upto4, true
+  %other = or i1 %under2, %over4
+  br i1 %other, label %original, label %begin
+begin:
+  %h_wide = zext i32 %h to i64
+  %skip = and i32 %h, 15
+  %ones = shl i32 65535, %skip
+  %first_at = and i64 %h_wide, -16
+  %n0_one = insertelement <16 x i8> poison, i8 %n0, i64 0
+  %n0_all = shufflevector <16 x i8> %n0_one, <16 x i8> poison, <16 x i32> zeroinitializer
+  %n1_one = insertelement <16 x i8> poison, i8 %n1, i64 0
+  %n1_all = shufflevector <16 x i8> %n1_one, <16 x i8> poison, <16 x i32> zeroinitializer
+  br label %block
+block:
+  %at = phi i64 [ %first_at, %begin ], [ %next, %goon ]
+  %asked = phi i32 [ %ones, %begin ], [ 65535, %goon ]
+  %carry = phi i32 [ 0, %begin ], [ %carry_next, %goon ]
+  %here = getelementptr i8, ptr %base, i64 %at
+  %v = load volatile <16 x i8>, ptr %here, align 16
+  %is0 = icmp eq <16 x i8> %v, %n0_all
+  %is1 = icmp eq <16 x i8> %v, %n1_all
+  %isz = icmp eq <16 x i8> %v, zeroinitializer
+  %bits0 = bitcast <16 x i1> %is0 to i16
+  %bits1 = bitcast <16 x i1> %is1 to i16
+  %bitsz = bitcast <16 x i1> %isz to i16
+  %all0 = zext i16 %bits0 to i32
+  %all1 = zext i16 %bits1 to i32
+  %allz = zext i16 %bitsz to i32
+  %mask0 = and i32 %all0, %asked
+  %maskz = and i32 %allz, %asked
+  %carry_next = lshr i32 %mask0, 15
+  %up = shl i32 %mask0, 1
+  %firsts = or i32 %up, %carry
+  %pairs_all = and i32 %firsts, %all1
+  %z_less = sub i32 %maskz, 1
+  %z_not = xor i32 %maskz, -1
+  %below = and i32 %z_less, %z_not
+  %pairs = and i32 %pairs_all, %below
+  %something = or i32 %pairs, %maskz
+  %nothing = icmp eq i32 %something, 0
+  br i1 %nothing, label %goon, label %look
+goon:
+  %next = add i64 %at, 16
+  br label %block
+look:
+  %left = phi i32 [ %pairs, %block ], [ %left_next, %wrong ]
+  %no_pair = icmp eq i32 %left, 0
+  br i1 %no_pair, label %ended, label %pair
+pair:
+  %index = call i32 @llvm.cttz.i32(i32 %left, i1 true)
+  %index_wide = zext i32 %index to i64
+  %second_at = add i64 %at, %index_wide
+  %start = sub i64 %second_at, 1
+  br i1 %end2, label %match, label %third
+third:
+  %third_at = add i64 %second_at, 1
+  %third_here = getelementptr i8, ptr %base, i64 %third_at
+  %third_byte = load volatile i8, ptr %third_here, align 1
+  %third_same = icmp eq i8 %third_byte, %n2
+  br i1 %third_same, label %third_right, label %wrong
+third_right:
+  br i1 %end3, label %match, label %fourth
+fourth:
+  %fourth_at = add i64 %second_at, 2
+  %fourth_here = getelementptr i8, ptr %base, i64 %fourth_at
+  %fourth_byte = load volatile i8, ptr %fourth_here, align 1
+  %fourth_same = icmp eq i8 %fourth_byte, %n3
+  br i1 %fourth_same, label %match, label %wrong
+wrong:
+  %left_less = sub i32 %left, 1
+  %left_next = and i32 %left, %left_less
+  br label %look
+match:
+  ret i64 %start
+ended:
+  %over = icmp ne i32 %maskz, 0
+  br i1 %over, label %absent, label %goon
+absent:
+  ret i64 0
+original:
+  ret i64 -1
+}
+
 declare i16 @llvm.cttz.i16(i16, i1)
+declare i64 @llvm.cttz.i64(i64, i1)
 declare i32 @llvm.cttz.i32(i32, i1)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
@@ -453,3 +641,4 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 attributes #0 = { nounwind uwtable "no-builtins" }
 attributes #1 = { alwaysinline nounwind uwtable "no-builtins" }
+attributes #2 = { noinline nounwind uwtable "no-builtins" }

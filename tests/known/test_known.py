@@ -28,13 +28,14 @@ PAGE = 65536
 SIZE = 3 * PAGE
 FREE = PAGE  # below: the libc's data and stack
 EXPORTS = ["strlen", "strchrnul", "memchr", "memcmp", "strcmp", "strncmp", "memcpy", "memmove",
-           "memset", "stpcpy"]
+           "memset", "stpcpy", "strstr"]
 KNOWN = {"strchrnul": "__strchrnul", "stpcpy": "__stpcpy"}
 
 GUEST = r"""
 #define _GNU_SOURCE
 #include <string.h>
-void *keep[] = {strlen, strchrnul, memchr, memcmp, strcmp, strncmp, memcpy, memmove, memset, stpcpy};
+void *keep[] = {strlen, strchrnul, memchr, memcmp, strcmp, strncmp, memcpy, memmove, memset, stpcpy,
+                strstr};
 __attribute__((export_name("fill")))
 void fill(unsigned char *from, unsigned size, unsigned seed, unsigned letters) {
     for (volatile unsigned char *p = from; size; size--) {
@@ -148,6 +149,36 @@ class Script:
         self.returns("memchr", [SIZE, 9, 0], 0)
         self.traps("memchr", [SIZE, 9, 1])
         self.traps("strlen", [SIZE])
+
+    def search(self):
+        n = self.length()
+        h = self.place(n + 1)
+        self.string(h, n)
+        text = bytes(self.memory[h:h + n])
+        size = self.chance.choice([0, 1, 2, 2, 3, 3, 4, 4, 5, 8])
+        needle = bytes(1 + self.chance.randrange(3) for _ in range(size))
+        if size and n >= size and self.chance.randrange(2):  # one that is there
+            at = self.chance.randrange(n - size + 1)
+            needle = text[at:at + size]
+        # in the libc's page, so that the haystack is as it was; at the end of it, too
+        at = self.chance.choice([FREE - 4096, FREE - size - 1])
+        for i, byte in enumerate(needle + b"\0"):
+            self.put(at + i, byte)
+        found = text.find(needle)
+        self.returns("strstr", [h, at], h + found if found >= 0 else 0)
+
+    def search_unended(self):
+        n = 4 + self.length()
+        h = SIZE - n
+        self.fill(h, n, 3)
+        for size in (2, 3, 4):
+            for i, byte in enumerate(bytes([9] * size) + b"\0"):
+                self.put(FREE - 4096 + i, byte)
+            self.traps("strstr", [h, FREE - 4096])
+            for i in range(size):  # its own first bytes, and its last: found without the end
+                self.put(FREE - 4096 + i, self.memory[h + i])
+            self.returns("strstr", [h, FREE - 4096], h)
+        self.traps("strstr", [SIZE, FREE - 4096])
 
     def order(self):
         n = self.length()
@@ -307,7 +338,8 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=40, help="rounds (40)")
     cases = parser.parse_args().cases
     script = Script(random.Random(20))
-    steps = [Script.find, Script.unended, Script.order, Script.order_ends, Script.copy,
+    steps = [Script.find, Script.unended, Script.search, Script.search, Script.search,
+             Script.search_unended, Script.order, Script.order_ends, Script.copy,
              Script.copy_overlapping, Script.copy_string, Script.store_ends]
     for _ in range(cases):
         for step in steps:
