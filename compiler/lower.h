@@ -30,6 +30,9 @@
 #define LOWER_MEMORY_ANCHOR "hutch.memory"
 #define LOWER_INSTANCE_ANCHOR "hutch.instance"
 
+struct constant_table; /* constant_table.c, likewise below */
+struct lower_calls;
+
 /* Types and declarations shared by the functions of one partition (one LLVM context). */
 struct lower_module {
     const struct module *module;
@@ -51,8 +54,10 @@ struct lower_module {
     LLVMMetadataRef memory_only, instance_only; /* alias scope lists */
     LLVMDIBuilderRef di;
     LLVMMetadataRef di_file, di_unit, di_function_type;
-    bool has_known;           /* a known routine: its native code is needed */
-    LLVMValueRef personality; /* of functions with handlers, or NULL */
+    struct constant_table *constant_tables; /* pinned: of each table, or NULL */
+    struct lower_calls **calls;             /* by table and canonical type, or NULL */
+    bool has_known;                         /* a known routine: its native code is needed */
+    LLVMValueRef personality;               /* of functions with handlers, or NULL */
 };
 
 struct lower_block;
@@ -133,6 +138,8 @@ LLVMValueRef lower_memory_bytes(struct lower *f, uint32_t memory);
 void lower_trap_if(struct lower *f, LLVMValueRef condition, enum abi_trap trap);
 /* Traps always; the block is closed. */
 void lower_trap(struct lower *f, enum abi_trap trap);
+/* The stub of a trap, as something to call. */
+LLVMValueRef lower_trap_stub(struct lower_module *m, enum abi_trap trap);
 /* Calls a helper through the gate. args as its row in helpers.def says; returns the result. */
 LLVMValueRef lower_helper(struct lower *f, enum abi_helper helper, LLVMValueRef *args,
                           uint32_t count);
@@ -180,6 +187,20 @@ void lower_handler(struct lower *f, uint32_t tag, bool all);
 void lower_untaken(struct lower *f, struct lower_block *b);
 void lower_delegate(struct lower *f, struct lower_block *b, uint32_t label);
 void lower_rethrow(struct lower *f, uint32_t label);
+
+/* ---- tables that nobody changes, constant_table.c ---- */
+/* Finds them, in each partition alike; then defines their arrays, once an object. */
+enum status lower_plan_calls(struct lower_module *m, struct arena *arena,
+                             struct error *err) must_check;
+enum status lower_define_calls(struct lower_module *m, struct arena *arena,
+                               struct error *err) must_check;
+/* Whether the table has one entry of the type. */
+bool lower_only_callee(const struct lower *f, uint32_t table, uint32_t canonical,
+                       uint32_t *ret_index, uint32_t *ret_function);
+/* What to call for index (i32, in range), a trap's stub too; NULL where it has to be looked up.
+ */
+LLVMValueRef lower_callee(struct lower *f, uint32_t table, uint32_t canonical,
+                          LLVMValueRef index);
 
 /* ---- control, lower_control.c ---- */
 /* What is open. */

@@ -196,18 +196,51 @@ static void end_promoted(struct lower *f, const struct functype *type,
     lower_push(f, phi);
 }
 
-/* One compare for type and null; which of the two it was is found on the way out. */
+/* The one function that can be called here, directly; the builder is left where it is not that.
+ */
+static void emit_only_callee(struct lower *f, const struct module_type *type, uint32_t table,
+                             LLVMValueRef index, struct meeting *meeting) {
+    struct lower_module *m = f->m;
+    uint32_t only, function, params = type->func.param_count;
+    LLVMValueRef args[PROMOTE_MAX_PARAMS];
+    if (f->counting || params > PROMOTE_MAX_PARAMS || type->func.result_count > 1 ||
+        !lower_only_callee(f, table, type->canonical, &only, &function))
+        return;
+    for (uint32_t i = 0; i < params; i++) args[i] = f->stack[f->stack_size - params + i];
+    meeting->block = LLVMAppendBasicBlockInContext(m->context, f->llvm, "called");
+    LLVMBasicBlockRef direct = LLVMAppendBasicBlockInContext(m->context, f->llvm, "direct");
+    LLVMBasicBlockRef other = LLVMAppendBasicBlockInContext(m->context, f->llvm, "");
+    LLVMBuildCondBr(
+        f->builder,
+        LLVMBuildICmp(f->builder, LLVMIntEQ, index, LLVMConstInt(m->i32, only, false), ""),
+        direct, other);
+    LLVMPositionBuilderAtEnd(f->builder, direct);
+    emit_call(f, &type->func, lower_function_value(m, function), f->instance_argument);
+    meet(f, meeting, &type->func);
+    for (uint32_t i = 0; i < params; i++) lower_push(f, args[i]); /* for the other way */
+    LLVMPositionBuilderAtEnd(f->builder, other);
+}
+
+/* One compare for type and null; which of the two it was is found on the way out. None where
+ * nobody changes the table: constant_table.c. */
 static void emit_indirect(struct lower *f, const struct instruction *in) {
     struct lower_module *m = f->m;
     uint32_t table = in->index2;
     const struct module_type *type = &m->module->types[in->index];
     LLVMValueRef index = lower_pop(f);
+    struct meeting meeting = {0};
+    emit_only_callee(f, type, table, index, &meeting);
     lower_trap_if(f,
                   LLVMBuildICmp(f->builder, LLVMIntUGE, index, lower_table_size(f, table), ""),
                   TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef entry = lower_table_entry(f, table, index);
-    struct meeting meeting = {0};
-    emit_promoted(f, type, entry, &meeting);
+    if (!meeting.block) emit_promoted(f, type, entry, &meeting);
+    LLVMValueRef callee = f->counting ? NULL : lower_callee(f, table, type->canonical, index);
+    if (callee) {
+        emit_call(f, &type->func, callee, NULL);
+        end_promoted(f, &type->func, &meeting);
+        return;
+    }
     LLVMValueRef id =
         lower_entry_field(f, entry, m->i32, offsetof(struct abi_table_entry, type_id));
     LLVMValueRef expected = place_type_id(f, type->canonical);

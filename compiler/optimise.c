@@ -142,6 +142,7 @@ static enum status optimise(struct lower_module *m, uint32_t partition,
     if (status == ST_OK && pipeline->after) {
         keep_traps(m);
         rebase_counters(m);
+        if (vectorize) roll_loops(m);
         mark_nowrap(m);
         status = run_passes(m, pipeline->after, machine, options, err);
         if (status == ST_OK && vectorize) {

@@ -16,6 +16,8 @@ enum status optimise_and_emit(struct lower_module *m, uint32_t partition,
 void keep_traps(struct lower_module *m);
 /* rebase.c */
 void rebase_counters(struct lower_module *m);
+/* reroll.c */
+void roll_loops(struct lower_module *m);
 /* nowrap.c */
 void mark_nowrap(struct lower_module *m);
 /* dispatch.c */

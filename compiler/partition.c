@@ -190,10 +190,12 @@ static enum status lower_partition(struct lower_module *m, const struct job *job
         m->memory_anchor = add_anchor(m, LOWER_MEMORY_ANCHOR);
         m->instance_anchor = add_anchor(m, LOWER_INSTANCE_ANCHOR);
     }
-    if (index == 0) {
+    status = lower_plan_calls(m, arena, err);
+    if (index == 0 && status == ST_OK) {
         lower_thunks(m);
         lower_traps_define(m);
-        status = routines_add(m, err);
+        status = lower_define_calls(m, arena, err);
+        if (status == ST_OK) status = routines_add(m, err);
     }
     struct arena scratch = {0};
     for (uint32_t i = p->first; i < p->end && status == ST_OK; i++) {

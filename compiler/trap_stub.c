@@ -14,7 +14,7 @@ static void add_attribute(struct lower_module *m, LLVMValueRef function, const c
                             LLVMCreateEnumAttribute(m->context, kind, 0));
 }
 
-static LLVMValueRef stub(struct lower_module *m, enum abi_trap trap) {
+LLVMValueRef lower_trap_stub(struct lower_module *m, enum abi_trap trap) {
     if (!m->traps[trap]) {
         char name[16];
         snprintf(name, sizeof name, "trap%d", (int)trap);
@@ -29,7 +29,7 @@ static LLVMValueRef stub(struct lower_module *m, enum abi_trap trap) {
 
 static void emit_trap(struct lower *f, enum abi_trap trap) {
     LLVMValueRef call =
-        LLVMBuildCall2(f->builder, f->m->trap_type, stub(f->m, trap), NULL, 0, "");
+        LLVMBuildCall2(f->builder, f->m->trap_type, lower_trap_stub(f->m, trap), NULL, 0, "");
     unsigned kind = LLVMGetEnumAttributeKindForName("nomerge", 7);
     LLVMAddCallSiteAttribute(call, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
                              LLVMCreateEnumAttribute(f->m->context, kind, 0));
@@ -51,7 +51,7 @@ void lower_trap(struct lower *f, enum abi_trap trap) { emit_trap(f, trap); }
 void lower_traps_define(struct lower_module *m) {
     LLVMBuilderRef builder = LLVMCreateBuilderInContext(m->context);
     for (int trap = TRAP_NONE + 1; trap < TRAP_COUNT; trap++) {
-        LLVMValueRef function = stub(m, (enum abi_trap)trap);
+        LLVMValueRef function = lower_trap_stub(m, (enum abi_trap)trap);
         lower_function_attributes(m, function);
         LLVMPositionBuilderAtEnd(builder,
                                  LLVMAppendBasicBlockInContext(m->context, function, "entry"));
