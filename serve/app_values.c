@@ -320,6 +320,16 @@ enum status app_read_module(struct reading *r, const struct tree_node *node, voi
         if (digits != 64 || text[7 + 64])
             return app_refuse(r, node, "'%.80s': sha256: has 64 lower-case hex digits", text);
     } else if (cache_name_parse(text, name, &is_digest, &digest, &why) != ST_OK) {
+        const char *version = strrchr(text, '@');
+        if (version && version > text && version[1] && !strchr(version, ':') &&
+            strspn(version + 1, "0123456789abcdefghijklmnopqrstuvwxyz.-") ==
+                strlen(version + 1))
+            return app_refuse(r, node,
+                              "'%.80s' is a version of a package registry, which is not asked "
+                              "here: name the cache's copy, as %.60s:%.20s",
+                              text,
+                              arena_string(&r->app->arena, text, (size_t)(version - text)),
+                              version + 1);
         return app_refuse(r, node,
                           "'%.80s' is neither a .wasm file nor a name in the cache: %s", text,
                           why.message);

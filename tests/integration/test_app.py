@@ -100,6 +100,78 @@ def check_command():
           app["limits"]["memory"] == 256 << 20 and app["reuse"] == "fresh", "--json", r)
 
 
+# As users of Wasmer Edge write it, with all that there is.
+EDGE = """\
+kind: wasmer.io/App.v0
+name: guestbook
+owner: someone
+app_id: da_abcdef012345
+package: someone/guestbook@1.2.0
+domains:
+  - guestbook.example
+cli_args: [-m, guestbook]
+env:
+  LOG_LEVEL: info
+volumes:
+  - name: data
+    mount: /data
+capabilities:
+  memory:
+    limit: 512MB
+  instaboot:
+    mode: bootstrap
+    max_age: 24h
+    requests:
+      - path: /
+        method: GET
+        headers:
+          - name: host
+            value: guestbook.example
+        timeout: 30s
+        expect:
+          status_codes: [200]
+          body_includes: Guestbook
+          body_regex: "<h1>.*</h1>"
+  network:
+    http_proxy: true
+  database:
+    engine: mysql
+scaling:
+  mode: single_concurrency
+redirect:
+  force_https: true
+health_checks:
+  - http: {path: /healthz, interval: 10s, timeout: 5s, healthy_threshold: 2, unhealthy_threshold: 3}
+jobs:
+  - name: nightly
+    trigger: "0 3 * * *"
+    action: {fetch: {path: /nightly}}
+locality:
+  regions: [be-mons]
+debug: true
+"""
+
+
+@test
+def edge_files():
+    """A file of Wasmer Edge: what has no effect is noted, the rest is read."""
+    path = write("edge/app.yaml", EDGE)
+    r = run("app", "check", path)
+    check(r.status == 1 and "app.yaml:5: package:" in r.err
+          and "as someone/guestbook:1.2.0" in r.err, "a registry's version: what to write instead", r)
+    path = write("edge/app.yaml", EDGE.replace("guestbook@1.2.0", "guestbook:1.2.0"))
+    r = run("app", "check", path)
+    notes = [line.split("app.yaml:")[1].split(": ")[1] for line in r.err.splitlines()]
+    check(r.status == 0 and notes == ["owner", "app_id", "capabilities.network", "capabilities.database",
+                                          "scaling", "redirect", "health_checks", "jobs", "locality"],
+          "notes for these, and no others", r)
+    for old, new, message in (("mode: bootstrap", "mode: triggers", "app.yaml:18: capabilities.instaboot.mode: 'triggers'"),
+                              ('"<h1>.*</h1>"', '"<h1>(.*</h1>"', "body_regex: '<h1>(.*</h1>' is no regular expression"),
+                              ("max_age: 24h", "max_age: soon", "app.yaml:19: capabilities.instaboot.max_age")):
+        r = run("app", "check", write("edge/app.yaml", EDGE.replace("guestbook@1.2.0", "guestbook:1").replace(old, new)))
+        check(r.status == 1 and message in r.err, message, r)
+
+
 @test
 def check_directories():
     for name, text in (("many/a.yaml", "name: a\nmodule: a.wasm\nroutes: [/a]\n"),
