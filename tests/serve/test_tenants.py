@@ -209,6 +209,63 @@ def limits():
 
 
 @test
+def limits_in_time():
+    """Each limit in turn, with a neighbour who is asked all the while. How much later than its limit
+    a request has ended is the server's own figure, the least of four: others use this machine."""
+    def one(name, interface="http", **changes):
+        text = hosted(interface).replace(f"host: {interface}", f"host: {name}")
+        for old, new in changes.items():
+            text = text.replace({"cpu": "cpu: 2s", "wall": "wall: 10s", "memory": "memory: 32M",
+                                 "instances": "instances: 8"}[old], new)
+        return text
+
+    cases = (  # app, path, status, trouble, limit in the log, a function of its backtrace
+        ("cpu", "/spin", 504, "cpu-limit", "cpu", "serve"),
+        ("wall", "/long", 504, "wall-limit", "wall", "nanosleep"),
+        ("deep", "/recurse", 502, "trap", None, "deep"),
+        ("trap", "/trap", 502, "trap", None, "serve"),
+    )
+    apps = {"cpu": one("cpu", cpu="cpu: 200ms"), "wall": one("wall", wall="wall: 300ms"),
+            "deep": one("deep"), "trap": one("trap"), "loud": one("loud"), "calm": one("calm")}
+    with serve(**apps) as s:
+        stop, bad, asked = threading.Event(), [], []
+
+        def calm():
+            while not stop.is_set():
+                began = time.monotonic()
+                got = ask(s, "calm", "/x")[0]
+                asked.append(time.monotonic() - began)
+                if got != 200 or asked[-1] > 3:
+                    bad.append((got, asked[-1]))
+                time.sleep(0.01)
+
+        neighbour = threading.Thread(target=calm)
+        neighbour.start()
+        for name, path, status, trouble, limit, function in cases:
+            for _ in range(4):
+                got = ask(s, name, path)
+                check(got[0] == status and path.encode() not in got[2] and function.encode() not in got[2],
+                      f"{name}: {status}, and the client is told no more", got)
+            lines = wait_for(lambda n=name: len(of := [x for x in s.lines() if x["app"] == n]) == 4 and of)
+            check(lines and {x["trouble"] for x in lines} == {trouble}, f"{name}: {trouble}", lines)
+            entries = [x for x in s.lines("log") if x.get("app") == name and x.get("trouble")]
+            check(len(entries) == 4 and all(x.get("limit") == limit and function in x["message"]
+                                            and x["request"] and x["target"] == path for x in entries),
+                  f"{name}: the log has app, limit, request and backtrace", entries[:1],
+                  s.lines("log")[-1:])
+            if name in ("cpu", "wall"):
+                over = min(x["cpu_s"] - 0.2 if name == "cpu" else x["duration_s"] - x["queue_s"] - 0.3
+                           for x in lines)
+                check(0 <= over < 0.1, f"{name}: ended within 100 ms of its limit", over)
+        got = ask(s, "loud", "/logflood")
+        said = sum(len(x["message"]) for x in s.lines("log") if x.get("app") == "loud")
+        check(got[0] == 200 and said < 80 << 10, "output: cut off, and the request goes on", got, said)
+        stop.set()
+        neighbour.join()
+        check(len(asked) > 20 and not bad, "the neighbour has noticed nothing", len(asked), bad[:3])
+
+
+@test
 def waiting_is_free():
     with serve(**{i: hosted(i) for i in INTERFACES}) as s:
         for i in INTERFACES:
