@@ -320,8 +320,7 @@ static int try_one(int zygote, const char *object, uint32_t *ret_layers) {
     uint32_t fd_count = strncmp(attempt, "hibernate", 9) == 0 ? 3 : 2;
     struct tenant_assign assign = {
         .header = tenant_header(TENANT_ASSIGN, sizeof assign, (uint64_t)number)};
-    if (tenant_send(ends[0], &assign, sizeof assign, NULL, 0, fds, fd_count) != 0)
-        return 1;
+    if (tenant_send(ends[0], &assign, sizeof assign, NULL, 0, fds, fd_count) != 0) return 1;
     struct tenant_done done;
     ssize_t got;
     do got = tenant_receive(ends[0], &done, sizeof done, NULL, 0, NULL);

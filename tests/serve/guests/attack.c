@@ -1,6 +1,6 @@
-/* What a hostile app tries within WebAssembly: descriptors that it was not given, paths beyond its
- * own, more files and bytes than it may have, what others left in its memory. One HTTP request
- * each; the path says what. */
+/* What a hostile app tries within WebAssembly: descriptors that it was not given, paths beyond
+ * its own, more files and bytes than it may have, what others left in its memory. One HTTP
+ * request each; the path says what. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -14,7 +14,8 @@
 static char answer[1 << 16];
 static size_t length;
 
-#define say(...) (length += (size_t)snprintf(answer + length, sizeof answer - length, __VA_ARGS__))
+#define say(...)                                                                               \
+    (length += (size_t)snprintf(answer + length, sizeof answer - length, __VA_ARGS__))
 
 /* Every number: which are there, of what kind. Nothing but reading is tried on them. */
 static void descriptors(void) {
@@ -29,8 +30,8 @@ static void descriptors(void) {
     }
 }
 
-/* What the runtime's own descriptors would be (control socket, config, object, log, page map), used
- * in every way: all must be what this program was given, or nothing. */
+/* What the runtime's own descriptors would be (control socket, config, object, log, page map),
+ * used in every way: all must be what this program was given, or nothing. */
 static void use_descriptors(void) {
     unsigned came = 0;
     for (unsigned fd = 5; fd < 64; fd++) {
@@ -93,14 +94,15 @@ static void exhaust_bytes(void) {
     static char zeros[65536];
     unsigned long total = 0;
     int fd = open("/tmp/fill", O_WRONLY | O_CREAT, 0600);
-    for (ssize_t n; total < 1 << 30 && (n = write(fd, zeros, sizeof zeros)) > 0;) total += (unsigned long)n;
+    for (ssize_t n; total < 1 << 30 && (n = write(fd, zeros, sizeof zeros)) > 0;)
+        total += (unsigned long)n;
     say("%lu errno %d", total, errno);
     close(fd);
     unlink("/tmp/fill");
 }
 
-/* A word kept on the heap, and all of memory searched for words that begin like it. The words are
- * never whole in the program itself. */
+/* A word kept on the heap, and all of memory searched for words that begin like it. The words
+ * are never whole in the program itself. */
 static void keep(const char *word) {
     char *kept = malloc(64);
     snprintf(kept, 64, "MARK%c%s", '-', word);
@@ -150,7 +152,8 @@ int main(void) {
         if (from && end) {
             snprintf(path, sizeof path, "%.*s", (int)strcspn(from + 1, " ?"), from + 1);
             serve(path, end);
-            dprintf(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n", length);
+            dprintf(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+                    length);
             for (size_t at = 0; at < length;) {
                 ssize_t n = write(fd, answer + at, length - at);
                 if (n <= 0) break;

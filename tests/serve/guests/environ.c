@@ -1,5 +1,5 @@
-/* HTTP: the environment as it was at the start and as the host has it now, and the first request's
- * path that this memory has seen. */
+/* HTTP: the environment as it was at the start and as the host has it now, and the first
+ * request's path that this memory has seen. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@ static const char *now(const char *name) {
     static char bytes[65536];
     static uint8_t *at[256];
     __wasi_size_t count, size;
-    if (__wasi_environ_sizes_get(&count, &size) || count > 255 || size > sizeof bytes) return "?";
+    if (__wasi_environ_sizes_get(&count, &size) || count > 255 || size > sizeof bytes)
+        return "?";
     if (__wasi_environ_get(at, (uint8_t *)bytes)) return "?";
     for (unsigned i = 0; i < count; i++)
         if (strncmp((char *)at[i], name, strlen(name)) == 0 && at[i][strlen(name)] == '=')
@@ -39,8 +40,10 @@ int main(void) {
             int status = strstr(path, "fail") ? 500 : 200;
             n = snprintf(body, sizeof body, "start %s, now %s, plain %s, first %s", start,
                          now("SECRET"), now("PLAIN"), first);
-            size = (size_t)snprintf(head, sizeof head, "HTTP/1.1 %d X\r\nConnection: close\r\n"
-                                    "Content-Length: %zd\r\n\r\n", status, n);
+            size = (size_t)snprintf(head, sizeof head,
+                                    "HTTP/1.1 %d X\r\nConnection: close\r\n"
+                                    "Content-Length: %zd\r\n\r\n",
+                                    status, n);
             write(fd, head, size);
             write(fd, body, (size_t)n);
         }

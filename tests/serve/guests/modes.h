@@ -14,8 +14,8 @@ __attribute__((noinline)) static int deep(int n) {
     return deep(n + 1) + frame[0];
 }
 
-/* Leaves a word wherever it can: in memory that is there and that grows, on the stack, in a file in
- * memory that stays open. */
+/* Leaves a word wherever it can: in memory that is there and that grows, on the stack, in a
+ * file in memory that stays open. */
 static char *kept, planted[256];
 __attribute__((noinline)) static void plant(const char *secret) {
     volatile char on_stack[8192];

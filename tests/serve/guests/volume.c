@@ -129,8 +129,10 @@ int main(void) {
             path[strcspn(path, " ?")] = 0;
             const char *text = serve(path);
             size = strlen(text);
-            n = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nConnection: close\r\n"
-                         "Content-Length: %zu\r\n\r\n", size);
+            n = snprintf(head, sizeof head,
+                         "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+                         "Content-Length: %zu\r\n\r\n",
+                         size);
             write(fd, head, (size_t)n);
             while (size) {
                 n = write(fd, text, size);
