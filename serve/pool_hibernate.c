@@ -246,6 +246,7 @@ bool hibernate_take(struct pool_tenant *t, const struct tenant_hibernated *m,
         publish(t, number, bytes);
     } else {
         hibernated_abandon(t->pool->hibernated, number);
+        if (wanted && m->status == ST_OK) failed(t, "its file is empty, or too large");
         if (m->status != ST_OK) {
             char why[200];
             snprintf(why, sizeof why, "%.*s", (int)m->text_bytes, text);

@@ -342,6 +342,7 @@ def measure(options, results):
                 server.wait_asleep(options.apps, 60)
         percentiles(results, "woken", "a request that wakes", woken)
         percentiles(results, "woken", "a request to one awake", warm)
+        server.wait_asleep(options.apps, 60)
         benchlib.progress(f"load for {options.seconds} s")
         load(results, server, models, options)
         server.wait_asleep(options.apps, 120)

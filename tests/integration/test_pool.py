@@ -10,12 +10,13 @@ HUTCH_BUILD_DIR names the build. tests/serve/pool_driver stands in for the serve
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "serve"))
-from pool_test import Driver, Tests  # noqa: E402
+from pool_test import BUILD, Driver, Tests  # noqa: E402
 
 MS = 1_000_000
 
@@ -329,4 +330,64 @@ def crowd(t, guests):
             t.check(len(living) <= 3, "instances are limited", living)
 
 
-sys.exit(Tests().run([cgi, accepting, limits, starting, idle, deaths, stages, costs, crowd]))
+def hostile_when_hibernating(t, guests):
+    """Tenants that write without end, or nothing, or lie about it (tests/serve/hostile_tenant.c)."""
+    place = guests["cgi"].parent / "hibernated"
+    program = guests["cgi"].parent / "hostile_tenant"
+    shutil.copy(BUILD / "tests" / "serve" / "hostile_tenant", program)
+    program.chmod(0o755)
+
+    def files():
+        return sorted(p.name for p in place.iterdir() if p.name != "lock")
+
+    with Driver(tenant=str(program), hibernate=str(place)) as d:
+        def numbers(app):
+            d.say(f"app-numbers {app}")
+            return d.wait(event="app")
+
+        names = ("flood", "empty", "twice", "mute", "early", "damaged", "dies", "well")
+        d.say(*(f"app {name} {guests['accept']} fastcgi keep hibernates=1 idle_ms=100 memory=4194304 stack=65536 "
+                "instances=1" for name in names))
+        number = 0
+
+        def ask(app):
+            nonlocal number
+            number += 1
+            return d.ask(app, number)
+
+        r = ask("flood")
+        most = (4 << 20) + 65536 + (128 << 20)  # what it may have in memory, tables and the like (pool_hibernate.c)
+        t.check(r["end"] == "done" and d.until(lambda: not d.tenants(app="flood"), 30)
+                and all((place / f).stat().st_size <= most for f in files()),
+                "one that writes without end is held to what it may have", r, files())
+        t.check(ask("flood")["end"] == "done", "and its app is served")
+        d.say("remove flood")
+        ask("empty")
+        t.check(d.until(lambda: numbers("empty")["failures"] == 1) and d.tenants(app="empty", state="idle"),
+                "one that writes nothing stays", numbers("empty"))
+        for name in "twice", "well":
+            ask(name)
+            t.check(d.until(lambda: numbers(name)["hibernated"] == 1), f"{name}: it sleeps", files())
+            r = ask(name)
+            t.check(r["end"] == "done" and r["cold"] and numbers(name)["resumes"] == 1, f"{name}: and goes on", r)
+        ask("mute")
+        t.check(d.until(lambda: any(f.startswith("tmp") for f in files())) and ask("mute")["end"] == "done",
+                "one that says nothing answers all the same")
+        r = ask("early")
+        t.check(d.until(lambda: any("odd" in e.get("text", "") for e in d.events)), "one that was not asked is ended", r)
+        ask("damaged")
+        t.check(d.until(lambda: numbers("damaged")["hibernated"] == 1), "damaged: it sleeps")
+        r = ask("damaged")
+        t.check(r["end"] == "done" and numbers("damaged")["given_up"] == 1 and numbers("damaged")["resumes"] == 0,
+                "a file that is refused is given up, the request is answered", r, numbers("damaged"))
+        ask("dies")
+        t.check(d.until(lambda: numbers("dies")["hibernated"] == 1), "dies: it sleeps")
+        r = ask("dies")
+        t.check(r["end"] == "done" and any(f.startswith("lost.dies.") for f in files())
+                and numbers("dies")["hibernated"] == 0, "a file that kills three is set aside, the request is answered",
+                r, files())
+        modes = {p.stat().st_mode & 0o777 for p in place.iterdir()}
+        t.check(modes <= {0o600}, "nobody else reads them", modes)
+
+
+sys.exit(Tests().run([hostile_when_hibernating, cgi, accepting, limits, starting, idle, deaths, stages, costs, crowd]))

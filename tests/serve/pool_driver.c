@@ -2,10 +2,11 @@
  * The pool by itself, for the tests: commands on stdin, what happened on stdout, one JSON
  * object a line. Not part of the product.
  *
- *     pool_driver HUTCH-TENANT SPARES [MAX-TENANTS]
+ *     pool_driver HUTCH-TENANT SPARES [MAX-TENANTS [HIBERNATE-DIR]]
  *
  *     app NAME OBJECT INTERFACE REUSE [KEY=NUMBER...]   cpu_ms wall_ms start_ms queue_ms memory
  *                                                      stack log instances warm queue idle_ms
+ *                                                      hibernates
  *     env NAME=VALUE                       of the apps that follow
  *     image GUEST-PATH FILE                of the apps that follow
  *     snapshot FILE                        of the apps that follow
@@ -203,6 +204,7 @@ static void add_app(char *rest) {
         if (strcmp(key, "warm") == 0) config.warm = (uint32_t)value;
         if (strcmp(key, "queue") == 0) config.max_queue = (uint32_t)value;
         if (strcmp(key, "requests") == 0) config.reuse_requests = (uint32_t)value;
+        if (strcmp(key, "hibernates") == 0) config.hibernates = value;
         if (strcmp(key, "idle_ms") == 0) config.idle_ns = value * 1000000;
     }
     struct error err = {0};
@@ -289,12 +291,14 @@ static void show_app(const char *name) {
         return;
     }
     pool_app_numbers(app, &n);
-    print(json_pack("{ss si si si si sI sI sI sI sI}", "event", "app", "starting",
-                    (int)n.starting, "idle", (int)n.idle, "busy", (int)n.busy, "queued",
-                    (int)n.queued, "requests", (json_int_t)n.requests, "cold",
-                    (json_int_t)n.cold_starts, "cpu_ns", (json_int_t)n.cpu_ns,
-                    "overhead_cpu_ns", (json_int_t)n.overhead_cpu_ns, "log_bytes",
-                    (json_int_t)n.log_bytes));
+    print(json_pack(
+        "{ss si sI sI sI sI si si si si sI sI sI sI sI}", "event", "app", "hibernated",
+        (int)n.hibernated, "hibernations", (json_int_t)n.hibernations, "resumes",
+        (json_int_t)n.resumes, "failures", (json_int_t)n.hibernate_failures, "given_up",
+        (json_int_t)n.hibernated_refused, "starting", (int)n.starting, "idle", (int)n.idle,
+        "busy", (int)n.busy, "queued", (int)n.queued, "requests", (json_int_t)n.requests,
+        "cold", (json_int_t)n.cold_starts, "cpu_ns", (json_int_t)n.cpu_ns, "overhead_cpu_ns",
+        (json_int_t)n.overhead_cpu_ns, "log_bytes", (json_int_t)n.log_bytes));
 }
 
 static void drained(void *context) {
@@ -390,6 +394,7 @@ int main(int argc, char **argv) {
         .tenant_program = argv[1],
         .spares = (uint32_t)atoi(argv[2]),
         .max_tenants = argc > 3 ? (uint32_t)atoi(argv[3]) : 0,
+        .hibernate_dir = argc > 4 ? argv[4] : NULL,
         .log = on_log,
         .event = on_event,
     };

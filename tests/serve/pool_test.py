@@ -32,11 +32,11 @@ def build_guests(directory: pathlib.Path) -> dict[str, pathlib.Path]:
 class Driver:
     """pool_driver with its output read as it comes."""
 
-    def __init__(self, spares=2, max_tenants=0, wrapper=()):
+    def __init__(self, spares=2, max_tenants=0, wrapper=(), tenant=TENANT, hibernate=None):
         self.events = []
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
-            [*wrapper, DRIVER, TENANT, str(spares), str(max_tenants)], stdin=subprocess.PIPE,
+            [*wrapper, DRIVER, tenant, str(spares), str(max_tenants), *([hibernate] if hibernate else [])], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
         threading.Thread(target=self._read, daemon=True).start()
 
