@@ -157,8 +157,6 @@ def an_app_with_a_snapshot():
     made = ["bundle", "--sign", trusted()[0], "--instaboot", "-o", WORK / "cold.tar", place]
     describe("interface: http\n")
     expect(run(*made), 1, err="says nothing of instaboot")
-    describe("interface: cgi\n")
-    expect(run(*made), 1, err="never waits for a request")
     describe("interface: http\ninstaboot: true\nsecrets: {S: s}\n")
     (place / "s").write_text("hidden")
     expect(run(*made), 1, err="the app has secrets")
