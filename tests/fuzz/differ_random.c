@@ -4,7 +4,8 @@
  * others, without a profile, counting for one, and compiled by what was counted. What level 0
  * in the relocatable placement does is right (smith_expected.txt holds that against another
  * engine); every other way must do the same. Prints what differs, with the seed, and "N passed,
- * N failed".
+ * N failed, N skipped": skipped is an access out of bounds that went with its use above level
+ * 0, the one difference that docs/compiler.md, Traps, leaves open.
  *
  * Each placement has a process of its own, that answers a seed with one record for each way.
  * One that dies or takes too long is a failure of its seed, and is started anew.
@@ -137,7 +138,7 @@ static const char *placement_name(enum abi_placement placement) {
     return placement == ABI_PINNED ? "pinned" : "relocatable";
 }
 
-static unsigned long long passed, failed;
+static unsigned long long passed, failed, skipped;
 
 static bool read_record(const struct worker *w, struct record *ret, bool *ret_late) {
     struct pollfd p = {.fd = w->from, .events = POLLIN};
@@ -158,6 +159,11 @@ static bool ask(struct worker *w, uint64_t seed, char expected[sizeof(struct rec
         if (!expected[0]) snprintf(expected, sizeof(struct record), "%s", r.outcome);
         if (strcmp(r.outcome, expected) == 0 && strncmp(r.outcome, "error", 5) != 0) {
             passed++;
+            continue;
+        }
+        if (r.level > COMPILE_O0 && strncmp(r.outcome, "error", 5) != 0 &&
+            strcmp(expected, "trap: out of bounds memory access") == 0) {
+            skipped++;
             continue;
         }
         failed++;
@@ -198,15 +204,15 @@ int main(int argc, char **argv) {
         seed++;
         if (now_seconds() - reported >= REPORT_SECONDS) {
             reported = now_seconds();
-            fprintf(stderr, "%llu modules, %llu passed, %llu failed\n",
-                    (unsigned long long)(seed - first), passed, failed);
+            fprintf(stderr, "%llu modules, %llu passed, %llu failed, %llu skipped\n",
+                    (unsigned long long)(seed - first), passed, failed, skipped);
         }
         fflush(stdout);
     }
     for (size_t i = 0; i < countof(workers); i++)
         if (workers[i].pid) stop_worker(&workers[i]);
     if (!running) perror("differ_random");
-    printf("seeds %llu to %llu\n%llu passed, %llu failed\n", (unsigned long long)first,
-           (unsigned long long)seed - 1, passed, failed);
+    printf("seeds %llu to %llu\n%llu passed, %llu failed, %llu skipped\n",
+           (unsigned long long)first, (unsigned long long)seed - 1, passed, failed, skipped);
     return failed != 0 || passed == 0 || !running;
 }
