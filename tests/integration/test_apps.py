@@ -504,6 +504,20 @@ def php():
         check(b"<?php" not in server.get("/blog/style.css/x.php").body, "no script by accident")
 
 
+@test
+def php_sessions():
+    """PHP's own sessions, in files of a volume that all processes share."""
+    path, _ = guest("php")
+    app = {"module": path, "interface": "cgi", "mounts": {"/site": str(APPS / "sessions")}, "site": {"root": "/site"},
+           "volumes": [{"path": "/sessions", "size": "1M"}], "limits": {"memory": "128M"}}
+    with Server({"kept": app}) as server:
+        r = server.get("/kept/")
+        cookie = "; ".join(v.split(";")[0] for k, v in r.getheaders() if k.lower() == "set-cookie")
+        seen = [r.text] + [server.get("/kept/", headers={"Cookie": cookie}).text for _ in range(2)]
+        check(seen == ["1 2", "2 4", "3 6"], "a session goes on in other processes", (seen, server.text()[-1500:]))
+        check(server.get("/kept/").text == "1 8", "another client has another")
+
+
 def ruby_app(directory, **more):
     path, _ = guest("ruby")
     return {"module": path, "interface": "cgi", "args": ["/hutch/rack_cgi.rb", "/app/config.ru"],
