@@ -45,6 +45,7 @@ struct pool_log_line {
     bool remark;
 };
 
+#define POOL_KEEP_FREE_DEFAULT UINT64_MAX /* a twentieth of what there is */
 struct pool_options {
     const char *tenant_program; /* path of hutch-tenant */
     int group_fd;               /* cgroup.procs of the tenants' control group; 0 or -1: none */

@@ -398,6 +398,11 @@ void hibernate_start(struct pool *pool) {
     if (path && hibernated_open(path, &pool->hibernated, &err) != ST_OK)
         pool_event(pool, "idle instances stay in memory, they cannot be hibernated: %s",
                    err.message);
+    uint64_t total = 0, *keep_free = &pool->options.keep_free_bytes;
+    if (*keep_free == POOL_KEEP_FREE_DEFAULT) {
+        (void)memory_left_bytes(&total);
+        *keep_free = total == UINT64_MAX ? 0 : total / 20;
+    }
     event_assign(&pool->pressure, pool->base, -1, 0, on_pressure, pool);
     if (pool->hibernated || pool->options.keep_free_bytes)
         pool_set_timer(&pool->pressure, PRESSURE_NS);

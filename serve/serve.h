@@ -56,7 +56,8 @@ struct serve_options {
     const char *cgroup;           /* "auto", "off", or a directory (cgroup.h) */
     int tenants_group_fd;         /* the supervisor's: of the tenants' control group, or -1 */
     uint32_t spares, max_tenants; /* of the pool */
-    uint64_t max_hibernated_bytes, keep_free_bytes; /* pool.h */
+    uint64_t max_hibernated_bytes;
+    uint64_t keep_free_bytes; /* UINT64_MAX: a twentieth of the machine's, or of a cgroup's */
     uint32_t max_connections;
     uint64_t head_bytes, line_bytes;              /* of a request */
     uint64_t head_ns, body_ns, write_ns, idle_ns; /* timeouts of clients */

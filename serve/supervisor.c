@@ -383,6 +383,7 @@ struct serve_options serve_defaults(void) {
                                   .log = "-",
                                   .spares = 2,
                                   .max_hibernated_bytes = UINT64_C(16) << 30,
+                                  .keep_free_bytes = UINT64_MAX,
                                   .max_connections = 8192,
                                   .head_bytes = 32 << 10,
                                   .line_bytes = 8 << 10,

@@ -114,8 +114,6 @@ int cmd_serve(int argc, char **argv) {
                               .secrets_dir = "/etc/hutch/secrets"};
     struct serve_command c = {.options = serve_defaults()};
     struct serve_options *o = &c.options;
-    o->keep_free_bytes =
-        (uint64_t)sysconf(_SC_PHYS_PAGES) / 20 * (uint64_t)sysconf(_SC_PAGESIZE);
     size_t room = (size_t)argc + 1;
     auto_free const char **lists = calloc(4 * room, sizeof *lists);
     if (!lists)

@@ -358,6 +358,27 @@ def memory_is_short():
 
 
 @test
+def memory_of_a_control_group():
+    """The limit of a control group counts (version 2; files with what the kernel would say stand in for it)."""
+    for current, sleeps in ((99_000_000, True), (80_000_000, False)):
+        group = ["unshare", "-rm", "sh", "-c",
+                 "mount -t tmpfs none /sys/fs/cgroup && cd /sys/fs/cgroup && echo 100000000 >memory.max && "
+                 f"echo max >memory.high && echo {current} >memory.current && "
+                 "printf 'anon 1\\ninactive_file 500000\\n' >memory.stat && cd - >/dev/null && exec \"$@\"", "sh"]
+        if subprocess.run([*group, "true"], capture_output=True, check=False).returncode or \
+                "0::/\n" not in pathlib.Path("/proc/self/cgroup").read_text():
+            print("     not here: unshare may not mount, or another control group", flush=True)
+            return
+        with serve(command=group, http=sleepy("http", idle="1h")) as s:
+            check(count(s, "http") == 1, "counts")
+            if sleeps:
+                check(asleep(s, "http"), "with less than a twentieth of the limit left it sleeps")
+            else:
+                time.sleep(2.5)
+                check(s.metric("hutch_app_hibernated", app="http") == 0, "with more it stays")
+
+
+@test
 def files_in_memory():
     """What is in a private volume is state, too."""
     more = "volumes: [{path: /tmp, kind: private, size: 1M}]\n"
