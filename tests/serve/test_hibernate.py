@@ -133,6 +133,11 @@ def survives_kill():
         check(asleep(s, "http"), "and again it sleeps")
         check((count(s, "http"), count(s, "awake")) == (4, 1), "one goes on, one begins",
               s.lines("log"))
+        front = s.child("front")
+        os.kill(front, signal.SIGKILL)  # while both are awake: no file of before is used again
+        check(wait_for(lambda: s.child("front") not in (None, front), 10), "another front")
+        wait_for(lambda: ask_quietly(s, "awake", "/x"))
+        check(count(s, "http") == 2, "what went on and was awake is gone", files(s))
 
 
 def ask_quietly(s, name, path):
