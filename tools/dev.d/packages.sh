@@ -7,7 +7,7 @@ packages_build="gcc libc6-dev meson ninja-build pkg-config llvm-22-dev libelf-de
 packages_wasm="clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32"
 packages_test="$packages_wasm wabt python3-lmdb php-cli ruby ruby-rack sqlite3 binutils elfutils gdb skopeo
     docker-registry erofs-utils strace openssl nginx-light prometheus systemd curl python3-jsonschema
-    python3-yaml"
+    python3-yaml libstd-rust-dev-wasm32"
 packages_guests="$packages_wasm python3.11 tcl dpkg-dev make gcc libc6-dev xz-utils patch"
 packages_serve="wrk gunicorn python3-flask php-fpm nginx-light"
 packages_fuzz="clang-22 libclang-rt-22-dev"
