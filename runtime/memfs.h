@@ -226,6 +226,10 @@ enum wasi_errno memfs_allocate(struct memfs *fs, uint32_t inode, uint64_t offset
 /* ---- memfs_node.c ------------------------------------------------------------------------ */
 
 uint64_t memfs_now_ns(void);
+/* Before any is made: it is always this time, and nothing is random (runtime.h, wasi_config).
+ */
+void memfs_tame(uint64_t now_ns);
+bool memfs_is_tame(void);
 /* A fresh inode of its mount: no links yet. */
 enum wasi_errno memfs_inode_make(struct memfs *fs, uint32_t mount, enum image_type type,
                                  uint32_t *ret_inode);

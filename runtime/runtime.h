@@ -328,6 +328,7 @@ struct wasi_config {
     void *next_request_context;
     uint32_t request_socket;
     int request_ready_fd; /* borrowed */
+    bool tame; /* files in memory know one time and no random numbers: see wasi_watch */
 };
 /* Strings and arrays are copied. */
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,

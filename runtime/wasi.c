@@ -3,7 +3,7 @@
  * arguments, environment, random bytes, process. Descriptors 0 to 2 are the standard streams,
  * borrowed; preopened directories follow from 3 on.
  */
-#include "runtime/wasi.h"
+#include "runtime/memfs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +82,7 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     if (status == ST_OK && config->next_request) status = wasi_requests_add(w, config, err);
     if (status != ST_OK) return status;
     *ret_preopens_taken = true;
+    if (config->tame) memfs_tame(WASI_TAME_START_NS);
     status = wasi_mounts_create(w, config, err);
     w->max_files = config->max_files; /* what is given is given */
     return status;

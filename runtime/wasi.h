@@ -187,7 +187,7 @@ struct wasi_strings {
  * it and to go on with another request's: wasi_environ.c. More room is given than there is to
  * put there.
  */
-#define WASI_SPARE_VARIABLES 1024u
+#define WASI_SPARE_VARIABLES 256u
 struct wasi_environ_room {
     bool reserved;                     /* there is to be room */
     uint32_t fixed_count, fixed_bytes; /* of the strings that stay */
@@ -266,6 +266,7 @@ enum wasi_errno wasi_strings_get(const struct wasi_strings *s, struct guest_memo
 /* ---- under watch (wasi_watch.c) -----------------------------------------------------------
  */
 
+#define WASI_TAME_START_NS UINT64_C(4102444800000000000) /* 2100-01-01 */
 /* Before each call. */
 static inline void wasi_watched(struct wasi *w, const char *name,
                                 const union abi_value *slots) {

@@ -37,6 +37,7 @@ static const struct slot {
 #define X(name, size) +(size)
 #define SLOT_BYTES (0 SLOTS(X))
 #define REQUEST_BYTES (SLOT_BYTES + OTHERS_BYTES + OTHERS_BYTES)
+static const char filler[] = "HUTCH_ROOM=";
 
 enum status wasi_reserve_environment(struct wasi *w, uint32_t fixed_count, struct error *err) {
     if (fixed_count > w->env.count)
@@ -149,6 +150,9 @@ enum status wasi_request_environment(struct wasi *w, struct guest_memory m, int 
     free(w->env.bytes);
     w->env = all;
     if (w->room.asked && e == WASI_OK) e = put(w, m, false);
+    uint8_t *vector = guest_array(m, w->room.vector, room_count(w), 4);
+    if (w->room.asked && vector)
+        memset(vector + (size_t)all.count * 4, 0, (size_t)(room_count(w) - all.count) * 4);
     if (e == WASI_OK) return ST_OK;
     return error_set(err, ST_DAMAGED, "the program's environment is not in its memory");
 }
@@ -170,11 +174,14 @@ enum wasi_errno wasi_environ_get(struct wasi *w, struct guest_memory m, uint32_t
                                  uint32_t buffer) {
     if (!w->room.reserved) return wasi_strings_get(&w->env, m, envp, buffer);
     uint8_t *vector = guest_array(m, envp, room_count(w), 4);
-    if (!vector || !guest_range(m, buffer, room_bytes(w))) return WASI_EFAULT;
+    uint8_t *bytes = guest_range(m, buffer, room_bytes(w));
+    if (!vector || !bytes) return WASI_EFAULT;
     if (w->room.asked < 2) w->room.asked++;
     w->room.vector = envp;
     w->room.buffer = buffer;
-    memset(vector, 0, (size_t)room_count(w) * 4);
+    uint32_t at = w->room.fixed_bytes + REQUEST_BYTES;
+    memcpy(bytes + at, filler, sizeof filler);
+    for (uint32_t i = 0; i < room_count(w); i++) store_u32(vector + (size_t)i * 4, buffer + at);
     return put(w, m, false);
 }
 

@@ -6,7 +6,6 @@
  */
 #include "runtime/wasi.h"
 
-#define TAME_START_NS UINT64_C(4102444800000000000) /* 2100-01-01 */
 #define TAME_STEP_NS UINT64_C(1000)
 #define TAME_SEED_NS UINT64_C(100123456789) /* other seconds, and other fractions */
 
@@ -37,5 +36,5 @@ enum wasi_errno wasi_tame_random(const struct wasi_watch *watch, uint8_t *to, ui
 }
 
 uint64_t wasi_tame_time_ns(const struct wasi_watch *watch) {
-    return TAME_START_NS + watch->seed * TAME_SEED_NS + watch->number * TAME_STEP_NS;
+    return WASI_TAME_START_NS + watch->seed * TAME_SEED_NS + watch->number * TAME_STEP_NS;
 }

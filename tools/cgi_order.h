@@ -20,6 +20,7 @@ struct cgi_order {
     char type;         /* 'C' */
     bool tame;         /* runtime.h, wasi_watch */
     bool without_dead; /* runtime.h, snapshot_state */
+    bool plain;        /* its environment gets no room: as it is when nothing is frozen */
     bool stops;        /* ends after X, or after the last probe where there are any */
     uint32_t seed, probe_count, env_count, env_bytes;
     uint64_t first;     /* the number of the call before the first */
@@ -42,11 +43,15 @@ struct cgi_program {
     const struct requests *requests;
     struct cgi_order order;
     struct wasi_watch watch;
+    int stream;
     uint64_t begin, drawn;
     uint32_t probe;
     bool told;
 };
-/* Takes the order and makes the program ready for its request. */
+/* Takes the order; before the program is linked, which depends on it. */
+enum status cgi_program_order(struct cgi_program *program, int socket,
+                              struct error *err) must_check;
+/* Makes the program ready for its request. */
 enum status cgi_program_begin(struct cgi_program *program, const struct requests *requests,
                               struct error *err) must_check;
 /* The program has ended with this exit status. Does not return. */

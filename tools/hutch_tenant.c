@@ -106,6 +106,7 @@ static enum status link_program(struct tenant *t, struct error *err) {
         .max_files = c->max_files,
         .stdio = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
         .request_ready_fd = c->requests.listen_fd,
+        .tame = t->cgi.order.tame,
     };
     if (c->requests.socket != TENANT_NO_REQUESTS) {
         wasi.next_request = requests_next;
@@ -284,6 +285,9 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
         (void)!snapshot_prepare(-1, &ignored); /* where it cannot: runtime.h */
     }
     if (c->requests.snapshot_fd >= 0 && (status = open_snapshot(t, err)) != ST_OK)
+        return status;
+    if (c->interface == TENANT_CGI && c->requests.control_fd >= 0 &&
+        (status = cgi_program_order(&t->cgi, c->requests.control_fd, err)) != ST_OK)
         return status;
     if ((status = link_program(t, err)) != ST_OK) return status;
     if (c->interface == TENANT_CGI && c->requests.control_fd >= 0 &&

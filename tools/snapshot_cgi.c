@@ -261,7 +261,7 @@ static enum status freeze(const struct snapshot_make *make,
 static enum status try(const struct snapshot_make *make, const struct snapshot_request *request,
                        int fd, uint64_t number, const char *what, struct error *err) {
     struct run cold, resumed = {.tenant = {.control = -1}, .stream = -1};
-    const struct cgi_order from_start = {.tame = true, .seed = 1};
+    const struct cgi_order from_start = {.tame = true, .plain = true, .seed = 1};
     const struct cgi_order from_there = {.tame = true, .seed = 1, .first = number - 1};
     enum status status = run_begin(&cold, make, request, -1, &from_start, err);
     if (status == ST_OK) status = run_begin(&resumed, make, request, fd, &from_there, err);
@@ -414,7 +414,7 @@ static enum status find_good_place(struct search *s, struct cgi_reply *ret_point
 
 /* Whether the warm-up requests are answered as they should be at all. */
 static enum status check_answers(const struct snapshot_make *make, struct error *err) {
-    const struct cgi_order from_start = {.tame = true, .seed = 1};
+    const struct cgi_order from_start = {.tame = true, .plain = true, .seed = 1};
     enum status status = ST_OK;
     for (uint32_t i = 0; i < make->warm_up_count && make->check && status == ST_OK; i++) {
         struct run run;

@@ -61,18 +61,18 @@ static void on_call(void *context, uint64_t number, const char *name,
 
 /* ---- the order --------------------------------------------------------------------------- */
 
-static enum status receive(struct cgi_program *p, int *ret_stream, struct error *err) {
+enum status cgi_program_order(struct cgi_program *p, int socket, struct error *err) {
     static union {
         struct cgi_order order;
         char bytes[sizeof(struct cgi_order) + CGI_ENV_MAX_BYTES];
     } message;
-    int socket = p->requests->config->requests.control_fd;
     ssize_t n;
-    do n = requests_receive(socket, &message, sizeof message, ret_stream);
+    *p = (struct cgi_program){.stream = -1};
+    do n = requests_receive(socket, &message, sizeof message, &p->stream);
     while (n < 0 && errno == EINTR);
     if (n == 0) _exit(0);
     const struct cgi_order *o = &message.order;
-    if (n < (ssize_t)sizeof *o || o->type != 'C' || *ret_stream < 0 ||
+    if (n < (ssize_t)sizeof *o || o->type != 'C' || p->stream < 0 ||
         o->env_bytes != (size_t)n - sizeof *o)
         return error_set(err, ST_DAMAGED, "no order from the maker of the snapshot");
     p->order = *o;
@@ -96,7 +96,8 @@ static enum status set_environment(const struct cgi_program *p, struct error *er
                                           env + c->envc, err);
     } else {
         status = wasi_set_environment(r->wasi, (int)(c->envc + count), env, err);
-        if (status == ST_OK) status = wasi_reserve_environment(r->wasi, c->envc, err);
+        if (status == ST_OK && !p->order.plain)
+            status = wasi_reserve_environment(r->wasi, c->envc, err);
     }
     free(env);
     return status;
@@ -104,13 +105,12 @@ static enum status set_environment(const struct cgi_program *p, struct error *er
 
 enum status cgi_program_begin(struct cgi_program *p, const struct requests *requests,
                               struct error *err) {
-    int stream = -1;
-    *p = (struct cgi_program){.requests = requests};
-    enum status status = receive(p, &stream, err);
-    if (status == ST_OK && requests->snapshot && !wasi_environment_reserved(requests->wasi))
+    enum status status = ST_OK;
+    p->requests = requests;
+    if (requests->snapshot && !wasi_environment_reserved(requests->wasi))
         status = error_set(err, ST_INCOMPATIBLE, "the snapshot is of no CGI program");
     if (status == ST_OK) status = set_environment(p, err);
-    const int stdio[3] = {stream, stream, STDERR_FILENO};
+    const int stdio[3] = {p->stream, p->stream, STDERR_FILENO};
     if (status == ST_OK) status = wasi_set_stdio(requests->wasi, stdio, err);
     if (status != ST_OK) return status;
     p->watch = (struct wasi_watch){.call = on_call,

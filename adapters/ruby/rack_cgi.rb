@@ -180,5 +180,48 @@ module HutchRack
   end
 end
 
+# Ruby for WASI unwinds its stack through a buffer of a few KiB, so a require within a require within the
+# block that config.ru is aborts ("unreachable"). What config.ru and its libraries require at their top
+# is therefore required here, the innermost first and none within another.
+module HutchRack
+  def self.wanted(path, seen, order)
+    File.foreach(path, encoding: "BINARY") do |line|
+      name = line[/\Arequire[ (]+["']([^"']+)["']/, 1]
+      next if name.nil? || seen[name]
+      seen[name] = true
+      file = $LOAD_PATH.map { |place| "#{place}/#{name}.rb" }.find { |file| File.file?(file) }
+      wanted(file, seen, order) if file
+      order << name
+    end
+    order
+  end
+end
+
+config = ARGV[0] || "config.ru"
+begin
+  wanted = HutchRack.wanted(config, {}, [])
+rescue SystemCallError
+  wanted = [] # whoever loads it says what is wrong
+end
+wanted.unshift("rack", "rack/builder") if wanted.include?("rack") || wanted.any? { |name| name.start_with?("sinatra") }
+wanted.each do |name|
+  require name
+rescue LoadError, StandardError
+  next # config.ru says so, if it matters
+end
+# What rack would load when it is first named, in the middle of a request.
+if defined?(Rack) && Rack.respond_to?(:release)
+  [Rack, *%i[Session Auth Multipart Protection].filter_map { |name| Rack.const_get(name) if Rack.const_defined?(name) }].each do |place|
+    place.constants.filter_map { |name| place.autoload?(name) }.each do |file|
+      require file
+    rescue LoadError, StandardError
+      next
+    end
+  end
+end
+application = HutchRack.load(config)
+application.prototype if application.respond_to?(:prototype) # Sinatra's middleware, made at the first call
+
 # A process that goes on from a snapshot has numbers of its own.
-HutchRack.serve(HutchRack.load(ARGV[0] || "config.ru").tap { srand })
+srand
+HutchRack.serve(application)

@@ -2,13 +2,14 @@
 """From a request on the wire to the first byte of its answer, where no instance of the app runs.
 
     tools/dev bench coldstart [--only CASE]... [--starts N] [--cold-starts N] [--native-starts N]
-                              [--optimize LEVEL]
+                              [--seconds S] [--optimize LEVEL]
 
 Systems: hutch-cold (`hutch serve`, reuse fresh, without a snapshot: the program is started for each
 request), hutch-snapshot (it goes on from a snapshot made on deploy), hutch-prefault (and what the
 first request touches is made present first, as `hutch serve` does), native (the same app natively:
 the process started, the app imported, the request answered). The systems of a case take turns.
-"flask-x10" is the Flask application with about ten times as many modules imported.
+"flask-x10" is the Flask application with about ten times as many modules imported. Sinatra and
+DokuWiki are CGI programs, natively too: Debian's ruby and php-cgi.
 
 A row of build/bench/coldstart.json is {"case", "system", "p50_us", "p99_us", "n"}.
 """
@@ -115,6 +116,7 @@ class Hello:
 
 class Wsgi:
     """A WSGI application on CPython."""
+    interface = "fastcgi"
 
     def __init__(self, framework, application, files):
         available = guests()
@@ -171,30 +173,125 @@ application = get_wsgi_application()
                 {"settings.py": settings, "urls.py": urls, "site_app.py": site})
 
 
+class DokuWiki:
+    """A PHP application: php-cgi, DokuWiki from Debian. Natively Debian's php-cgi."""
+    interface = "cgi"
+    target = "/doku.php?id=wiki:syntax"
+    wanted = b"Formatting Syntax"
+
+    def __init__(self):
+        available = guests()
+        if "php" not in available or "dokuwiki" not in available:
+            raise BenchError("no guest: tools/dev guests build dokuwiki")
+        self.php = available["php"][0]
+        self.place, images = available["dokuwiki"]
+        self.images = [(image, path.removesuffix(":rw")) for image, path in images]
+        # Natively it lies where its own paths say, in a directory that PHP sees as the root.
+        self.cgi = shutil.which("php-cgi")
+
+    def yaml(self):
+        mounts = "".join(f"  - source: {image}\n    path: {path}\n" for image, path in self.images)
+        return (f"module: {self.php}\ninterface: cgi\nenv: {{PHPRC: /hutch}}\n"
+                f"mounts:\n{mounts}  - source: {ROOT / 'adapters/php'}\n    path: /hutch\n"
+                "volumes:\n  - {path: /var/lib/dokuwiki/data, kind: private, size: 16M}\n"
+                "  - {path: /tmp, kind: private, size: 4M}\n"
+                "site: {root: /usr/share/dokuwiki, index: [doku.php]}\n"
+                "limits: {memory: 256M, cpu: 60s, wall: 120s, response: 16M}\n")
+
+    def native(self):
+        if not self.cgi:
+            raise BenchError("no php-cgi here, so there is no native row")
+        root = WORK / "dokuwiki-root"
+        if not root.exists():
+            shutil.copytree(self.place / "site", root, symlinks=True)
+            shutil.copytree(self.place / "data", root / "var/lib/dokuwiki/data", dirs_exist_ok=True)
+            # Debian's paths are absolute: they are made to lie beneath the copy.
+            for path in root.rglob("*.php"):
+                text = path.read_bytes()
+                new = text.replace(b"'/usr/share/", f"'{root}/usr/share/".encode()) \
+                    .replace(b"'/etc/dokuwiki", f"'{root}/etc/dokuwiki".encode()) \
+                    .replace(b"'/var/lib/dokuwiki", f"'{root}/var/lib/dokuwiki".encode()) \
+                    .replace(b'"/etc/dokuwiki', f'"{root}/etc/dokuwiki'.encode())
+                if new != text:
+                    path.write_bytes(new)
+        script = f"{root}/usr/share/dokuwiki/doku.php"
+        return ([self.cgi, "-d", "session.save_path=/tmp"],
+                {"GATEWAY_INTERFACE": "CGI/1.1", "SERVER_SOFTWARE": "bench", "REQUEST_METHOD": "GET",
+                 "SCRIPT_FILENAME": script, "SCRIPT_NAME": "/doku.php", "REDIRECT_STATUS": "200",
+                 "REQUEST_URI": self.target, "QUERY_STRING": self.target.partition("?")[2],
+                 "HTTP_HOST": "localhost", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
+                 "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
+                 "DOCUMENT_ROOT": f"{root}/usr/share/dokuwiki"})
+
+
+class Sinatra:
+    """A Sinatra application on Ruby, loaded by the Rack adapter. Natively Debian's ruby, as a CGI program."""
+    interface = "cgi"
+
+    def __init__(self):
+        available = guests()
+        if "ruby" not in available or "sinatra" not in available:
+            raise BenchError("no guest: tools/dev guests build sinatra")
+        self.ruby = available["ruby"][0]
+        self.place, self.images = available["sinatra"]
+        self.native_ruby = shutil.which("ruby")
+
+    def yaml(self):
+        mounts = "".join(f"  - source: {image}\n    path: {path}\n" for image, path in self.images)
+        return (f"module: {self.ruby}\ninterface: cgi\nenv: {{RUBYLIB: /gems}}\n"
+                "args: [/hutch/rack_cgi.rb, /app/config.ru]\n"
+                f"mounts:\n{mounts}  - source: {ROOT / 'adapters/ruby'}\n    path: /hutch\n"
+                f"  - source: {ROOT / 'tests/integration/apps/sinatra'}\n    path: /app\n"
+                "limits: {memory: 256M, cpu: 60s, wall: 120s}\n")
+
+    def native(self):
+        if not self.native_ruby:
+            raise BenchError("no ruby here, so there is no native row")
+        return ([self.native_ruby, str(ROOT / "adapters/ruby/rack_cgi.rb"),
+                 str(ROOT / "tests/integration/apps/sinatra/config.ru")],
+                {"RUBYLIB": str(self.place / "site"), "GATEWAY_INTERFACE": "CGI/1.1",
+                 "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "",
+                 "HTTP_HOST": "localhost", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
+                 "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1"})
+
+
+LEAST = 50
 CASES = {
     "hello": Hello,
     "flask": lambda: Wsgi("flask", "bench_app:app", {"bench_app.py": FLASK}),
     "flask-x10": lambda: Wsgi("flask", "bench_app:app", {"bench_app.py": FLASK + MANY}),
     "django": django,
+    "sinatra": Sinatra,
+    "dokuwiki": DokuWiki,
 }
-SYSTEMS = {"hutch-cold": "", "hutch-snapshot": "instaboot: {requests: [{path: /}]}\n",
-           "hutch-prefault": "instaboot: {requests: [{path: /}]}\n"}
+SYSTEMS = {"hutch-cold": "", "hutch-snapshot": "instaboot: {requests: [{path: \"PATH\"}]}\n",
+           "hutch-prefault": "instaboot: {requests: [{path: \"PATH\"}]}\n"}
 
 
 # ---- measuring -------------------------------------------------------------------------------
 
-def first_byte(s, start):
+def first_byte(s, start, wanted=b"hello"):
     """Seconds from start to the first byte of the answer; the answer is read to its end."""
     answer = s.recv(65536)
     seconds = time.perf_counter() - start
     while more := s.recv(65536):
         answer += more
-    if b"200" not in answer.split(b"\r\n")[0] or b"hello" not in answer:
+    if b"200" not in answer.split(b"\r\n")[0] or wanted not in answer:
         raise BenchError(f"the answer is {answer[:200]!r}")
     return seconds
 
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+def request_of(app):
+    target = getattr(app, "target", "/")
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+
+def wanted_of(app):
+    return getattr(app, "wanted", b"hello")
+
+
+class NoSnapshot(BenchError):
+    pass
 
 
 class Server:
@@ -203,10 +300,11 @@ class Server:
     def __init__(self, case, system, app, level):
         self.directory = WORK / f"{case}-{system}"
         self.directory.mkdir()
+        self.request, self.wanted = request_of(app), wanted_of(app)
         self.log = self.directory / "log"
         (self.directory / "app.yaml").write_text(
             f"kind: hutch.app/v1\nname: {case}\n{app.yaml()}routes: [/]\nreuse: fresh\n"
-            f"{SYSTEMS[system]}")
+            f"{SYSTEMS[system].replace('PATH', getattr(app, 'target', '/'))}")
         self.path = f"{self.directory}/socket"
         env = dict(os.environ)
         if system == "hutch-snapshot":
@@ -222,15 +320,16 @@ class Server:
                 raise BenchError(f"hutch serve does not come up: {text[-800:]}")
             time.sleep(0.05)
         if "no snapshot" in text:
-            raise BenchError(f"hutch serve: {text[-800:]}")
+            self.stop()
+            raise NoSnapshot(next(x for x in text.splitlines() if "no snapshot" in x))
 
     def sample(self):
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(60)
             s.connect(self.path)
             start = time.perf_counter()
-            s.sendall(REQUEST)
-            seconds = first_byte(s, start)
+            s.sendall(self.request)
+            seconds = first_byte(s, start, self.wanted)
         time.sleep(0.01)  # the next spare process comes up
         return seconds
 
@@ -243,11 +342,36 @@ class Server:
             self.process.wait()
 
 
+class NativeCgi:
+    """The process is started as a web server starts it; its answer comes over a pipe."""
+
+    def __init__(self, app):
+        self.command, self.env = app.native()
+        self.wanted = wanted_of(app)
+
+    def sample(self):
+        start = time.perf_counter()
+        with subprocess.Popen(self.command, env={**self.env, "PATH": os.environ["PATH"]},
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL) as process:
+            answer = os.read(process.stdout.fileno(), 65536)
+            seconds = time.perf_counter() - start
+            while more := os.read(process.stdout.fileno(), 65536):
+                answer += more
+        if self.wanted not in answer:
+            raise BenchError(f"the native answer is {answer[:300]!r}")
+        return seconds
+
+    def stop(self):
+        pass
+
+
 class Native:
     """The request waits in the backlog of the socket that the process is started with."""
 
     def __init__(self, app):
         self.command, self.env = app.native()
+        self.request, self.wanted = request_of(app), wanted_of(app)
 
     def sample(self):
         with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as s:
@@ -258,7 +382,7 @@ class Native:
             listener.listen(1)
             s.settimeout(60)
             s.connect(path)
-            s.sendall(REQUEST)
+            s.sendall(self.request)
 
             def as_three():
                 os.dup2(listener.fileno(), 3)
@@ -268,7 +392,7 @@ class Native:
                                        preexec_fn=as_three, pass_fds=(3,),
                                        stderr=subprocess.DEVNULL)
             try:
-                return first_byte(s, start)
+                return first_byte(s, start, self.wanted)
             finally:
                 process.kill()
                 process.wait()
@@ -291,19 +415,30 @@ def measure(case, options, rows):
     try:
         for system in SYSTEMS:
             benchlib.progress(f"{case}: {system}: deploying")
-            running[system] = Server(case, system, app, options.optimize)
-        running["native"] = Native(app)
-        for system in running:  # what is compiled, cached and faulted in once
+            try:
+                running[system] = Server(case, system, app, options.optimize)
+            except NoSnapshot as e:
+                print(f"\n{case}: {system}: {e}", file=sys.stderr)
+                del samples[system]
+        try:
+            running["native"] = (NativeCgi if app.interface == "cgi" else Native)(app)
+        except BenchError as e:
+            print(f"\n{case}: native: {e}", file=sys.stderr)
+            del samples["native"]
+        for system in list(running):  # what is compiled, cached and faulted in once
             for _ in range(3):
                 running[system].sample()
+        spent = dict.fromkeys(running, 0.0)
         for i in range(max(counts.values())):
             if i % 10 == 0:
                 benchlib.progress(f"{case}: {i} of {max(counts.values())}")
             for system, one in running.items():
-                # all of them over the whole time, also those of which there are fewer
-                due = (i + 1) * counts[system] // max(counts.values())
-                if len(samples[system]) < due:
+                # Slow ones are stopped by the clock, once there are enough to speak of.
+                if len(samples[system]) < counts[system] and \
+                        (spent[system] < options.seconds or len(samples[system]) < LEAST):
+                    began = time.monotonic()
                     samples[system].append(one.sample())
+                    spent[system] += time.monotonic() - began
     finally:
         for one in running.values():
             one.stop()
@@ -317,8 +452,10 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=CASES, metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--starts", type=int, default=500, help="from a snapshot (500)")
-    parser.add_argument("--cold-starts", type=int, default=50, help="without one (50)")
-    parser.add_argument("--native-starts", type=int, default=50, help="natively (50)")
+    parser.add_argument("--cold-starts", type=int, default=500, help="without one (500)")
+    parser.add_argument("--native-starts", type=int, default=500, help="natively (500)")
+    parser.add_argument("--seconds", type=float, default=90,
+                        help="a system that has taken so long gets no more starts, once it had 50 (90)")
     parser.add_argument("--optimize", default="2", help="level the apps are compiled at (2)")
     options = parser.parse_args()
     rows, missing, status = [], [], 0

@@ -38,7 +38,7 @@ TESTS = []
 passed = failed = 0
 WORK = None
 GUESTS = {}
-BUILT = {"cpython": "python", "flask": "flask", "django": "django", "go": "go"}  # by tools/dev guests build
+BUILT = {"cpython": "python", "flask": "flask", "django": "django", "go": "go", "dokuwiki": "dokuwiki", "sinatra": "sinatra"}  # by tools/dev guests build
 
 
 def test(function):
@@ -518,11 +518,55 @@ def php_sessions():
         check(server.get("/kept/").text == "1 8", "another client has another")
 
 
+@test
+def dokuwiki():
+    """A PHP application of some size; fresh from a snapshot of php-cgi's start-up, put back, and from the beginning."""
+    path, _ = guest("php")
+    _, images = guest("dokuwiki")
+    app = {"module": path, "interface": "cgi", "env": {"PHPRC": "/hutch"},
+           "mounts": {**{k.removesuffix(":rw"): v for k, v in images.items()}, "/hutch": str(ROOT / "adapters/php")},
+           "volumes": [{"path": "/var/lib/dokuwiki/data", "kind": "private", "size": "16M"},
+                       {"path": "/tmp", "kind": "private", "size": "4M"}],
+           "site": {"root": "/usr/share/dokuwiki", "index": ["index.php", "doku.php"]},
+           "limits": {"memory": "256M", "cpu": "60s", "wall": "120s", "response": "16M"}}
+    warm = {"requests": [{"path": "/doku.php?id=wiki:syntax"}]}
+    apps = {"cold": app, "fresh": {**app, "instaboot": warm},
+            "reset": {**app, "reuse": "reset", "instaboot": warm}}
+    with Server(apps) as server:
+        check("no snapshot" not in server.text(), "a snapshot is made", server.text()[-1500:])
+        pages = {}
+        for name in apps:
+            r = server.get(f"/{name}/doku.php?id=wiki:syntax")
+            check(r.status == 200 and "Formatting Syntax" in r.text and "</html>" in r.text and "Warning" not in r.text,
+                  f"{name}: a page", (r.status, r.text[:1500], server.text()[-1500:]))
+            pages[name] = re.sub(rf"/{name}/", "/", r.text)
+            r = server.get(f"/{name}/doku.php?id=wiki:dokuwiki&do=export_raw")
+            check(r.status == 200 and r.text.startswith("====== DokuWiki"), f"{name}: its source", r.text[:300])
+            r = server.get(f"/{name}/lib/tpl/dokuwiki/images/logo.png")
+            check(r.status == 200 and r.body[:4] == b"\x89PNG", f"{name}: a file", r.status)
+            cookies = {v for _ in range(3) for k, v in server.get(f"/{name}/doku.php?id=wiki:welcome").getheaders()
+                       if k.lower() == "set-cookie" and v.startswith("DokuWiki=")}
+            check(len(cookies) == 3, f"{name}: no session twice", cookies)
+        plain = [re.sub(r"[0-9a-f]{32}|[0-9]{10}|tok=[0-9a-f]{6}|:[0-9]{5}/", "", page).splitlines() for page in pages.values()]
+        differ = [pair for pair in zip(plain[0] * 2, plain[1] + plain[2]) if pair[0] != pair[1]]
+        check(not differ and len({len(p) for p in plain}) == 1, "the same page three times", differ[:5])
+
+
 def ruby_app(directory, **more):
     path, _ = guest("ruby")
     return {"module": path, "interface": "cgi", "args": ["/hutch/rack_cgi.rb", "/app/config.ru"],
             "mounts": {"/app": str(directory), "/hutch": str(ROOT / "adapters/ruby"), **more.pop("mounts", {})},
             "limits": {"memory": "256M", "cpu": "60s", "wall": "120s"}, **more}
+
+
+@test
+def sinatra():
+    _, images = guest("sinatra")
+    with Server({"site": ruby_app(APPS / "sinatra", mounts=images, env={"RUBYLIB": "/gems"})}) as server:
+        for _ in range(2):
+            r = server.get("/site/")
+            check(r.status == 200 and r.body == b"hello\n" and r.getheader("X-Content-Type-Options") == "nosniff",
+                  "a route", (r.status, r.getheaders(), r.body, server.text()[-2000:]))
 
 
 @test

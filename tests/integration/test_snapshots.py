@@ -387,13 +387,14 @@ GET = ["REQUEST_METHOD=GET", "QUERY_STRING=a=1&b=2", "HTTP_COOKIE=session=7", "S
 @test
 def cgi_programs():
     """Each request as a run from the beginning answers it; and nothing of the one before."""
-    for what in ("nothing", "early", "copies"):
-        path, made = frozen_cgi(what)
+    for what in ("nothing", "early", "copies", "files"):
+        memory = ["--tmpfs", "/tmp"] if what == "files" else []
+        path, made = frozen_cgi(what, *memory)
         number = int(re.search(r"frozen before call (\d+)", made.err)[1])
         check(number >= 40, f"{what}: frozen after its start-up", made)
-        given = ["--env", f"DO={what}", "--env", "KEPT=what it was given"]
+        given = ["--env", f"DO={what}", "--env", "KEPT=what it was given", *memory]
         requests = [(GET, b""), (["REQUEST_METHOD=POST", "QUERY_STRING=exit"], b"body " * 50000),
-                    (["REQUEST_METHOD=GET", "QUERY_STRING="] + [f"HTTP_X{i}={'v' * 60}" for i in range(900)], b""),
+                    (["REQUEST_METHOD=GET", "QUERY_STRING="] + [f"HTTP_X{i}={'v' * 60}" for i in range(240)], b""),
                     ([f"HTTP_LONG={'l' * 100000}", "REQUEST_METHOD=GET", "QUERY_STRING=" + "q" * 9000], b"x"),
                     (["HTTPS=on", "QUERY_STRING=word", "REQUEST_METHOD=OPTIONS"], b"")]
         for env, body in requests:
@@ -420,7 +421,7 @@ def cgi_by_name():
     check(lines[1].startswith("PUT q kept k") and lines[-1] == "the body" and
           [x for x in lines if x.startswith("env")] ==
           ["env KEPT=k", "env QUERY_STRING=q", "env REQUEST_METHOD=PUT", "env OTHER=1"], "by name", result)
-    many = [f"V{i}=1" for i in range(1100)]
+    many = [f"V{i}=1" for i in range(300)]
     result, _, _ = cgi("--snapshot", "cgi", env=many)
     check(result.status == 1 and "more than the program has room for" in result.err, "too many", result)
     expect(run("snapshot", "inspect", "cgi"), 0, out="requests by the environment")

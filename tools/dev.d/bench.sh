@@ -15,6 +15,8 @@ command_bench() {
     packages_need $packages_build $packages_wasm
     # shellcheck disable=SC2086
     [ "$name" != serve ] || packages_need $packages_serve
+    # shellcheck disable=SC2086
+    [ "$name" != coldstart ] || packages_need $packages_coldstart
     build_all
     export HUTCH="$hutch" HUTCH_BUILD_DIR="$build"
     exec "$python" "$root/tests/bench/$name.py" "$@"

@@ -66,7 +66,10 @@ guests_app_dir() { # DIR GROUP: the same for a group of Debian's packages
     local digest
     digest=$(cd "$root/tools/guests" && {
         grep "^app $2 " guests.lock
-        sha256sum debian-apps debian-archive.sh
+        case $2 in
+        dokuwiki | sinatra) sha256sum debian-files debian-archive.sh ;;
+        *) sha256sum debian-apps debian-archive.sh ;;
+        esac
     } | sha256sum)
     printf '%s/%s-%s' "$1" "$2" "${digest:0:12}"
 }
@@ -109,6 +112,11 @@ guests_go() {
 
 guests_make_app() { # DIR GROUP
     "$root/tools/guests/debian-apps" "$1" "$2" && guests_image "$1/site" "$1/site.erofs"
+}
+
+guests_make_files() { # DIR GROUP
+    "$root/tools/guests/debian-files" "$1" "$2" && guests_image "$1/site" "$1/site.erofs" || return 1
+    [ ! -d "$1/data" ] || guests_image "$1/data" "$1/data.erofs"
 }
 
 guests_image() { # TREE FILE
@@ -167,6 +175,11 @@ guests_list_built() { # DIR
         [ ! -d "$built" ] || printf '%s %s --image %s::/site --env PYTHONPATH=/site\n' "$group" \
             "$built" "$built/site.erofs"
     done
+    built=$(guests_app_dir "$1" dokuwiki)
+    [ ! -d "$built" ] || printf 'dokuwiki %s --image %s::/ --image %s::/var/lib/dokuwiki/data:rw\n' \
+        "$built" "$built/site.erofs" "$built/data.erofs"
+    built=$(guests_app_dir "$1" sinatra)
+    [ ! -d "$built" ] || printf 'sinatra %s --image %s::/gems --env RUBYLIB=/gems\n' "$built" "$built/site.erofs"
 }
 
 # guests: prints NAME PATH FLAGS... a line, of what is fetched (all of that) or built already.
@@ -180,13 +193,16 @@ command_guests() {
     if [ "${1:-}" = build ]; then
         shift
         # shellcheck disable=SC2086 # words
-        [ $# -gt 0 ] || set -- python go $guests_groups
+        [ $# -gt 0 ] || set -- python go $guests_groups dokuwiki sinatra
         for name in "$@"; do
             case $name in
             go) [ -n "$(guests_go "$dir")" ] || guests_keep "$dir" "$(guests_go_dir "$dir")" guests_make_go ;;
             python) guests_keep "$dir" "$(guests_python_dir "$dir")" guests_make_python ;;
             flask | django)
                 guests_keep "$dir" "$(guests_app_dir "$dir" "$name")" guests_make_app "$name"
+                ;;
+            dokuwiki | sinatra)
+                guests_keep "$dir" "$(guests_app_dir "$dir" "$name")" guests_make_files "$name"
                 ;;
             *) die "guests build: no guest '$name'" ;;
             esac || return 1

@@ -10,6 +10,7 @@ packages_test="$packages_wasm wabt python3-lmdb php-cli ruby ruby-rack sqlite3 b
     python3-yaml libstd-rust-dev-wasm32"
 packages_guests="$packages_wasm python3.11 tcl dpkg-dev make gcc libc6-dev xz-utils patch"
 packages_serve="wrk gunicorn python3-flask php-fpm nginx-light"
+packages_coldstart="ruby php-cgi php-xml"
 packages_fuzz="clang-22 libclang-rt-22-dev"
 packages_format="clang-format-22"
 
