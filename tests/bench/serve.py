@@ -4,7 +4,7 @@
     tools/dev bench serve [--only hello|flask|php] [--seconds N] [--cold N]
 
 Apps: hello in C on the raw HTTP interface (natively: the same source on a listening socket), Flask
-on CPython (gunicorn with as many sync workers as there may be tenants), a PHP page by CGI (php-fpm
+on CPython (gunicorn with as many sync workers as there may be tenants), a PHP page by FastCGI (php-fpm
 behind nginx). Instances start from a snapshot, but for "start" and CGI. For each reuse policy: the
 time of a request that finds no tenant, and p50, p99 and requests per second of wrk at 1, 16 and 64
 connections. Rows go to build/bench/serve.json.
@@ -280,21 +280,21 @@ class Flask:
 
 class Php:
     path = "/index.php"
-    policies = ("fresh",)
+    policies = ("start", "fresh", "reset", "keep")
     native_name = "php-fpm behind nginx"
 
     def __init__(self):
         known = guests()
-        if "php" not in known:
-            raise BenchError("tools/dev guests knows no php")
+        if "php-cgi" not in known:
+            raise BenchError("tools/dev guests knows no php-cgi")
         self.directory = WORK / "phpapp"
         self.directory.mkdir()
         (self.directory / "index.php").write_text(PHP)
-        self.module = known["php"][0]
+        self.module = known["php-cgi"][0]
 
     def text(self, reuse):
-        return app_text("php", self.module, "cgi", reuse,
-                        f"env: {{PHPRC: /hutch}}\nmounts:\n  /srv: {self.directory}\n"
+        return app_text("php", self.module, "fastcgi", reuse,
+                        f"env: {{PHPRC: /hutch, PHP_FCGI_MAX_REQUESTS: '0'}}\nmounts:\n  /srv: {self.directory}\n"
                         f"  /hutch: {ROOT}/adapters/php\n"
                         "site: {root: /srv, index: [index.php], scripts: [.php]}\n")
 

@@ -38,7 +38,7 @@ TESTS = []
 passed = failed = 0
 WORK = None
 GUESTS = {}
-BUILT = {"cpython": "python", "flask": "flask", "django": "django", "go": "go", "dokuwiki": "dokuwiki", "sinatra": "sinatra"}  # by tools/dev guests build
+BUILT = {"cpython": "python", "flask": "flask", "django": "django", "go": "go", "php-cgi": "php", "dokuwiki": "dokuwiki", "sinatra": "sinatra"}  # by tools/dev guests build
 
 
 def test(function):
@@ -474,18 +474,20 @@ def django():
         check(server.get("/d/none/").status == 404, "404")
 
 
-@test
-def php():
-    path, _ = guest("php")
+def php_app(name, interface, **more):
+    path, _ = guest(name)
     key = WORK / "session-key"
     key.write_text("0123456789abcdef\n")
     key.chmod(0o600)
-    app = {"module": path, "interface": "cgi", "env": {"PHPRC": "/hutch"},
-           "mounts": {"/srv": str(EXAMPLES / "php"), "/hutch": str(ROOT / "adapters/php")},
-           "volumes": [{"path": "/tmp", "kind": "private", "size": "4M"}],
-           "secrets": {"HUTCH_SESSION_KEY": str(key)},
-           "site": {"root": "/srv/public", "index": ["index.php"], "fallback": "/index.php"},
-           "limits": {"memory": "128M"}}
+    return {"module": path, "interface": interface, "env": {"PHPRC": "/hutch"},
+            "mounts": {"/srv": str(EXAMPLES / "php"), "/hutch": str(ROOT / "adapters/php")},
+            "volumes": [{"path": "/tmp", "kind": "private", "size": "4M"}],
+            "secrets": {"HUTCH_SESSION_KEY": str(key)},
+            "site": {"root": "/srv/public", "index": ["index.php"], "fallback": "/index.php"},
+            "limits": {"memory": "128M", "start": "120s"}, **more}
+
+
+def check_php(app):
     with Server({"blog": app}) as server:
         r = server.get("/blog/")
         check(r.status == 200 and json.loads(r.body)["visits"] == 1, "a page", (r.status, r.body, server.text()[-2000:]))
@@ -550,6 +552,20 @@ def dokuwiki():
         plain = [re.sub(r"[0-9a-f]{32}|[0-9]{10}|tok=[0-9a-f]{6}|:[0-9]{5}/", "", page).splitlines() for page in pages.values()]
         differ = [pair for pair in zip(plain[0] * 2, plain[1] + plain[2]) if pair[0] != pair[1]]
         check(not differ and len({len(p) for p in plain}) == 1, "the same page three times", differ[:5])
+
+
+@test
+def php():
+    check_php(php_app("php", "cgi"))
+
+
+@test
+def own_php():
+    """The PHP that is built here: by CGI, by FastCGI, and from a snapshot."""
+    check_php(php_app("php-cgi", "cgi"))
+    for reuse in ("fresh", "reset", "keep"):
+        check_php(php_app("php-cgi", "fastcgi", reuse=reuse))
+    check_php(php_app("php-cgi", "fastcgi", reuse="reset", instaboot=True))
 
 
 def ruby_app(directory, **more):

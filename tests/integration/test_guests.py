@@ -44,6 +44,8 @@ CASES = {
                    ["/usr/bin/python3", "-I", "{app}/main.py", "{data}", "{scratch}"]),
     "php": Case("php", "php", ["-q", "/app/main.php", "/data", "/scratch"],
                 ["/usr/bin/php", "{app}/main.php", "{data}", "{scratch}"]),
+    "php-cgi": Case("php-cgi", "php", ["-q", "/app/main.php", "/data", "/scratch"],
+                    ["/usr/bin/php", "{app}/main.php", "{data}", "{scratch}"]),
     "ruby": Case("ruby", "ruby", ["/app/main.rb", "/data", "/scratch"],
                  ["/usr/bin/ruby", "{app}/main.rb", "{data}", "{scratch}"]),
     # The shell's statements name /scratch; for the native one they are given its directory.
@@ -59,7 +61,7 @@ CASES = {
                    packages="django"),
 }
 SOCKETS = "sockets"
-BUILT = ["cpython", "flask", "django", SOCKETS]
+BUILT = ["php-cgi", "cpython", "flask", "django", SOCKETS]
 
 
 class Failure(Exception):

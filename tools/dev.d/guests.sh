@@ -62,6 +62,15 @@ guests_python_dir() { # DIR: where this tree's CPython lies, or will
     printf '%s/cpython-%s' "$1" "${digest:0:12}"
 }
 
+guests_php_dir() { # DIR: likewise PHP
+    local digest
+    digest=$(cd "$root/tools/guests" && {
+        grep '^source-php ' guests.lock
+        find build-php debian-source debian-archive.sh php setjmp -type f | LC_ALL=C sort | xargs sha256sum
+    } | sha256sum)
+    printf '%s/php-cgi-%s' "$1" "${digest:0:12}"
+}
+
 guests_app_dir() { # DIR GROUP: the same for a group of Debian's packages
     local digest
     digest=$(cd "$root/tools/guests" && {
@@ -76,6 +85,10 @@ guests_app_dir() { # DIR GROUP: the same for a group of Debian's packages
 
 guests_make_python() { # DIR
     "$root/tools/guests/build-python" "$1" && guests_image "$1/usr" "$1/stdlib.erofs"
+}
+
+guests_make_php() { # DIR
+    "$root/tools/guests/build-php" "$1"
 }
 
 guests_make_go() { # DIR: the toolchain as PyPI has it, a wheel pinned in the lock
@@ -143,17 +156,17 @@ guests_keep() {
     ) 9>"$dir/.lock"
 }
 
-# guests_check_again DIR: builds CPython once more, elsewhere, and compares.
+# guests_check_again DIR FINAL COMMAND FILE...: makes a guest once more, elsewhere, and compares.
 guests_check_again() {
-    local dir=$1 python work name status=0
-    python=$(guests_python_dir "$dir")
-    guests_keep "$dir" "$python" guests_make_python || return 1
+    local dir=$1 final=$2 command=$3 work name status=0
+    shift 3
+    guests_keep "$dir" "$final" "$command" || return 1
     work=$(mktemp -d)
     # shellcheck disable=SC2064 # the value of now
     trap "rm -rf '$work'" RETURN
-    guests_make_python "$work/other/place" || return 1
-    for name in python.wasm stdlib.zip stdlib.erofs; do
-        if cmp -s "$python/$name" "$work/other/place/$name"; then
+    "$command" "$work/other/place" || return 1
+    for name in "$@"; do
+        if cmp -s "$final/$name" "$work/other/place/$name"; then
             printf '%s: the same bytes\n' "$name"
         else
             printf '%s: differs between two builds\n' "$name"
@@ -170,6 +183,8 @@ guests_list_built() { # DIR
     built=$(guests_python_dir "$1")
     [ ! -d "$built" ] ||
         printf 'cpython %s --image %s::/usr\n' "$built/python.wasm" "$built/stdlib.erofs"
+    built=$(guests_php_dir "$1")
+    [ ! -d "$built" ] || printf 'php-cgi %s\n' "$built/php-cgi.wasm"
     for group in $guests_groups; do
         built=$(guests_app_dir "$1" "$group")
         [ ! -d "$built" ] || printf '%s %s --image %s::/site --env PYTHONPATH=/site\n' "$group" \
@@ -184,7 +199,7 @@ guests_list_built() { # DIR
 
 # guests: prints NAME PATH FLAGS... a line, of what is fetched (all of that) or built already.
 # guests build [NAME...]: builds what is not there yet and prints nothing.
-# guests check python: builds it once more and says whether the bytes are the same.
+# guests check python|php: builds it once more and says whether the bytes are the same.
 command_guests() {
     local dir kind name file digest flags
     dir=${HUTCH_GUESTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/hutch-guests}
@@ -193,11 +208,12 @@ command_guests() {
     if [ "${1:-}" = build ]; then
         shift
         # shellcheck disable=SC2086 # words
-        [ $# -gt 0 ] || set -- python go $guests_groups dokuwiki sinatra
+        [ $# -gt 0 ] || set -- python php go $guests_groups dokuwiki sinatra
         for name in "$@"; do
             case $name in
             go) [ -n "$(guests_go "$dir")" ] || guests_keep "$dir" "$(guests_go_dir "$dir")" guests_make_go ;;
             python) guests_keep "$dir" "$(guests_python_dir "$dir")" guests_make_python ;;
+            php) guests_keep "$dir" "$(guests_php_dir "$dir")" guests_make_php ;;
             flask | django)
                 guests_keep "$dir" "$(guests_app_dir "$dir" "$name")" guests_make_app "$name"
                 ;;
@@ -209,11 +225,17 @@ command_guests() {
         done
         return 0
     fi
-    if [ "$*" = "check python" ]; then
-        guests_check_again "$dir"
+    case "$*" in
+    "check python")
+        guests_check_again "$dir" "$(guests_python_dir "$dir")" guests_make_python python.wasm stdlib.zip stdlib.erofs
         return
-    fi
-    [ $# -eq 0 ] || die "guests takes nothing, build [NAME...] or check python"
+        ;;
+    "check php")
+        guests_check_again "$dir" "$(guests_php_dir "$dir")" guests_make_php php-cgi.wasm
+        return
+        ;;
+    esac
+    [ $# -eq 0 ] || die "guests takes nothing, build [NAME...] or check python|php"
     guests_list_built "$dir"
     guests_complete "$dir" || guests_fetch "$dir" || return 1
     while read -r kind name file digest flags; do
