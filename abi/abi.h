@@ -46,8 +46,8 @@ enum abi_placement {
 #define ABI_STACK_TOP UINT64_C(0x0000000400000000)     /* guest stack grows down from here */
 #define ABI_WASM_PAGE UINT64_C(65536)
 #define ABI_MEMORY32_MAX_PAGES 65536u
-/* A memory that begins with no more never gets more: 64 KiB below 4 GiB are out of bounds always,
- * and compiled code makes use of it (docs/compiler.md). */
+/* A memory that begins with no more never gets more: 64 KiB below 4 GiB are out of bounds
+ * always, and compiled code makes use of it (docs/compiler.md). */
 #define ABI_MEMORY32_GROW_PAGES 65535u
 #define ABI_HOST_PAGE UINT64_C(4096)
 

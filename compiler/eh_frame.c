@@ -4,8 +4,8 @@
  * the runtime's and gdb's, find a function's rules by binary search.
  *
  * Only what LLVM writes for our code is known: augmentation "zR", or "zPLR" of functions with
- * handlers of exceptions, addresses relative to their field (those of handlers absolute in pinned
- * code). An FDE whose code does not lie in .text is an error.
+ * handlers of exceptions, addresses relative to their field (those of handlers absolute in
+ * pinned code). An FDE whose code does not lie in .text is an error.
  */
 #include "compiler/link.h"
 

@@ -62,8 +62,8 @@ void lower_function_attributes(struct lower_module *m, LLVMValueRef function) {
     add_enum(m, function, "uwtable", 2); /* asynchronous: exact at every instruction */
     /* LLVM probes frames larger than a page, so that a guard page is never jumped over */
     add_string(m, function, "probe-stack", "inline-asm");
-    /* Calls that LLVM may make of loops and comparisons, and that an object has no function for;
-     * those it does have are in routines.ll. */
+    /* Calls that LLVM may make of loops and comparisons, and that an object has no function
+     * for; those it does have are in routines.ll. */
     static const char *const missing[] = {"no-builtin-strlen", "no-builtin-wcslen",
                                           "no-builtin-memcmp", "no-builtin-bcmp"};
     for (size_t i = 0; i < countof(missing); i++) add_string(m, function, missing[i], "");

@@ -10,7 +10,7 @@
 
 struct cgroup {
     int procs_fd;         /* of the tenants' group: who writes "0" is in it; or -1: no groups */
-    char name[2048];        /* of the group, for people */
+    char name[2048];      /* of the group, for people */
     char controllers[64]; /* that hold tenants: "memory pids" */
     uint64_t memory_bytes;  /* of all tenants; UINT64_MAX: no limit of ours */
     uint32_t max_processes; /* likewise */

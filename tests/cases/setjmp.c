@@ -1,6 +1,6 @@
 /*
- * setjmp and longjmp as C programs use them. Built for WASI with tools/guests/setjmp and natively:
- * both must print the same.
+ * setjmp and longjmp as C programs use them. Built for WASI with tools/guests/setjmp and
+ * natively: both must print the same.
  */
 #include <setjmp.h>
 #include <stdint.h>

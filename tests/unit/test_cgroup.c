@@ -1,6 +1,6 @@
 /*
- * Control groups, as far as files can show them: which group is ours, what is written where. The
- * kernel's own are used by tests/serve (control_groups), with the controllers that it has.
+ * Control groups, as far as files can show them: which group is ours, what is written where.
+ * The kernel's own are used by tests/serve (control_groups), with the controllers that it has.
  */
 #include "serve/cgroup.h"
 #include "tests/unit/test.h"
@@ -52,9 +52,10 @@ static void what_is_written(void) {
     struct cgroup g;
     char path[300];
     int dir = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const char *const files[] = {"cgroup.subtree_control", "memory.max", "server/cgroup.procs",
-                                 "server/memory.low", "tenants/cgroup.procs",
-                                 "tenants/memory.max", "tenants/pids.max"};
+    const char *const files[] = {"cgroup.subtree_control", "memory.max",
+                                 "server/cgroup.procs",    "server/memory.low",
+                                 "tenants/cgroup.procs",   "tenants/memory.max",
+                                 "tenants/pids.max"};
     const char *const groups[] = {"server", "tenants"};
     for (size_t i = 0; i < 2; i++) {
         snprintf(path, sizeof path, "%s/%s", place, groups[i]);

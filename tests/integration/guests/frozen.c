@@ -5,10 +5,9 @@
  *     /          how many requests it has answered
  *     /token     random bytes, the time, hutch.generation
  *     /plant?S   keeps S in memory, on the stack and in a file, and says nothing of it
- *     /left      how many files there are in /tmp with what /plant wrote, how many descriptors of them
- *     /size      pages of memory; /grow: 10 more
- *     /deep      what a recursion came to, in whose middle it had waited for its first request
- *     /trap, /exit, /spin
+ *     /left      how many files there are in /tmp with what /plant wrote, how many descriptors
+ * of them /size      pages of memory; /grow: 10 more /deep      what a recursion came to, in
+ * whose middle it had waited for its first request /trap, /exit, /spin
  */
 #include <dirent.h>
 #include <fcntl.h>

@@ -54,7 +54,8 @@ struct group *getgrgid(gid_t gid) { return none(); }
 struct group *getgrnam(const char *name) { return none(); }
 
 static int fill(char *pattern) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     size_t length = strlen(pattern);
     unsigned char random[6];
     if (length < 6 || strcmp(pattern + length - 6, "XXXXXX") != 0) return EINVAL;
@@ -128,8 +129,8 @@ struct hostent *gethostbyname(const char *name) {
 struct hostent *gethostbyaddr(const void *address, socklen_t length, int type) {
     return gethostbyname("");
 }
-int getnameinfo(const struct sockaddr *address, socklen_t length, char *host, socklen_t host_size,
-                char *service, socklen_t service_size, int flags) {
+int getnameinfo(const struct sockaddr *address, socklen_t length, char *host,
+                socklen_t host_size, char *service, socklen_t service_size, int flags) {
     return EAI_FAIL;
 }
 struct servent *getservbyname(const char *name, const char *protocol) { return NULL; }
@@ -143,22 +144,23 @@ int bind(int fd, const struct sockaddr *address, socklen_t length) { return no()
 int listen(int fd, int backlog) { return no(); }
 int connect(int fd, const struct sockaddr *address, socklen_t length) { return no(); }
 int getsockname(int fd, struct sockaddr *address, socklen_t *length) { return no(); }
-int setsockopt(int fd, int level, int option, const void *value, socklen_t length) { return no(); }
+int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
+    return no();
+}
 
 /* How PHP finds out that it is to speak FastCGI: descriptor 0 is a socket that is connected to
- * nobody. Connections have no addresses here, so every socket is one, unless there is a request of
- * CGI, whose body comes through it. */
+ * nobody. Connections have no addresses here, so every socket is one, unless there is a request
+ * of CGI, whose body comes through it. */
 int getpeername(int fd, struct sockaddr *address, socklen_t *length) {
     __wasi_fdstat_t stat;
     int error = __wasi_fd_fdstat_get(fd, &stat);
     if (!error && getenv("REQUEST_METHOD")) error = EINVAL;
-    if (!error)
-        error = stat.fs_filetype == __WASI_FILETYPE_SOCKET_STREAM ? ENOTCONN : ENOTSOCK;
+    if (!error) error = stat.fs_filetype == __WASI_FILETYPE_SOCKET_STREAM ? ENOTCONN : ENOTSOCK;
     errno = error;
     return -1;
 }
-ssize_t sendto(int fd, const void *bytes, size_t size, int flags, const struct sockaddr *address,
-               socklen_t length) {
+ssize_t sendto(int fd, const void *bytes, size_t size, int flags,
+               const struct sockaddr *address, socklen_t length) {
     return send(fd, bytes, size, flags);
 }
 ssize_t recvfrom(int fd, void *bytes, size_t size, int flags, struct sockaddr *address,
@@ -169,10 +171,10 @@ ssize_t recvfrom(int fd, void *bytes, size_t size, int flags, struct sockaddr *a
 /* ---- memory of PHP's allocator ---- */
 
 /*
- * It asks for blocks of 2 MiB that begin at a multiple of that, and gives them back whole or, of a
- * large one, the end. So a block is so many units; what was given back lies in a table of runs,
- * lowest first. Units fresh from the end of memory are zero, others are where the allocator looks for
- * it: in their first page.
+ * It asks for blocks of 2 MiB that begin at a multiple of that, and gives them back whole or,
+ * of a large one, the end. So a block is so many units; what was given back lies in a table of
+ * runs, lowest first. Units fresh from the end of memory are zero, others are where the
+ * allocator looks for it: in their first page.
  */
 #define UNIT ((uintptr_t)2 << 20)
 #define WASM_PAGE ((uintptr_t)65536)

@@ -1,7 +1,7 @@
 /*
- * What PHP's sources take for granted and WASI or wasi-libc does not have, for clang's -include. What
- * has a meaning there does it (wasi.c); what has none fails with ENOSYS, or succeeds where nothing
- * depends on it.
+ * What PHP's sources take for granted and WASI or wasi-libc does not have, for clang's
+ * -include. What has a meaning there does it (wasi.c); what has none fails with ENOSYS, or
+ * succeeds where nothing depends on it.
  */
 #ifndef HUTCH_GUESTS_PHP_WASI_H
 #define HUTCH_GUESTS_PHP_WASI_H
@@ -83,8 +83,8 @@ int connect(int fd, const struct sockaddr *address, socklen_t length);
 int getpeername(int fd, struct sockaddr *address, socklen_t *length);
 int getsockname(int fd, struct sockaddr *address, socklen_t *length);
 int setsockopt(int fd, int level, int option, const void *value, socklen_t length);
-ssize_t sendto(int fd, const void *bytes, size_t size, int flags, const struct sockaddr *address,
-               socklen_t length);
+ssize_t sendto(int fd, const void *bytes, size_t size, int flags,
+               const struct sockaddr *address, socklen_t length);
 ssize_t recvfrom(int fd, void *bytes, size_t size, int flags, struct sockaddr *address,
                  socklen_t *length);
 #ifndef MSG_OOB

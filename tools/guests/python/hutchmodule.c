@@ -7,9 +7,8 @@
  *     recv(fd, size, peek=False) -> bytes            b"" once the other side has ended
  *     send(fd, data) -> size                         at most what the socket takes now
  *     shutdown(fd, how)                              0 receiving, 1 sending, 2 both
- *     environ() -> bytes                             "NAME=VALUE" and a 0 byte each, as the host has
- *                                                    them now: others than at the start, where
- *                                                    secrets come with a resume
+ *     environ() -> bytes                             "NAME=VALUE" and a 0 byte each, as the
+ * host has them now: others than at the start, where secrets come with a resume
  *
  * Descriptors are plain numbers: os.read, os.write and os.close work on them too, and
  * socket.socket(fileno=...) wraps one. Each function is one WASI call, on the descriptor

@@ -19,8 +19,8 @@ struct protoent {
 };
 struct hostent *gethostbyname(const char *name);
 struct hostent *gethostbyaddr(const void *address, socklen_t length, int type);
-int getnameinfo(const struct sockaddr *address, socklen_t length, char *host, socklen_t host_size,
-                char *service, socklen_t service_size, int flags);
+int getnameinfo(const struct sockaddr *address, socklen_t length, char *host,
+                socklen_t host_size, char *service, socklen_t service_size, int flags);
 #define NI_MAXHOST 1025
 #define NI_NUMERICHOST 1
 #define NI_NAMEREQD 8

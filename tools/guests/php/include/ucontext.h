@@ -1,5 +1,5 @@
-/* Fibers need a second stack, which WebAssembly does not have: this is what PHP wants to be there.
- * Making a fiber fails before any of it is called, for want of a stack (wasi.c). */
+/* Fibers need a second stack, which WebAssembly does not have: this is what PHP wants to be
+ * there. Making a fiber fails before any of it is called, for want of a stack (wasi.c). */
 #ifndef HUTCH_GUESTS_UCONTEXT_H
 #define HUTCH_GUESTS_UCONTEXT_H
 #include <stddef.h>
