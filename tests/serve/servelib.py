@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tempfile
 import textwrap
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,6 +41,21 @@ def check(condition, what, *details):
     return False
 
 
+@contextlib.contextmanager
+def meanwhile(stop, *functions):
+    """Each function runs in a thread of its own until it ends, or sees `stop`, which is set at the end
+    of the with block whatever ended that."""
+    threads = [threading.Thread(target=f) for f in functions]
+    for t in threads:
+        t.start()
+    try:
+        yield threads
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+
+
 def wait_for(condition, seconds=5.0):
     """Polls until condition() is true; its last value."""
     end = time.monotonic() + seconds
@@ -52,10 +68,11 @@ def wait_for(condition, seconds=5.0):
 
 def children_of(pid):
     found = []
-    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for other in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if int(status.read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                found.append(int(status.parent.name))
+            status = pathlib.Path("/proc", other, "stat").read_text()
+            if int(status.rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(other))
     return found
 
 

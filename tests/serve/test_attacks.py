@@ -3,6 +3,7 @@ a taken tenant are in tests/integration/test_sandbox.py; docs/threat-model.md li
 has its test."""
 
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -15,8 +16,8 @@ import subprocess
 import threading
 import time
 
-from servelib import (Server, alive, check, children_of, comm, descendants, read_all, sh, status_of,
-                      test, wait_for)
+from servelib import (Server, alive, check, children_of, comm, descendants, meanwhile, read_all, sh,
+                      status_of, test, wait_for)
 from test_fastcgi import (ABORT, BEGIN, DATA, END, PARAMS, STDIN, STDOUT, Fcgi, begin, pair, params,
                           read_records, record, request, stdout)
 from test_http import ECHO, OK, POST
@@ -146,13 +147,9 @@ def bombs_of_requests():
                 except (OSError, http.client.HTTPException) as e:
                     codes.append(repr(e))
 
-        threads = [threading.Thread(target=calm)] + [threading.Thread(target=bomb) for _ in range(60)]
-        for t in threads:
-            t.start()
-        for t in threads[1:]:
-            t.join()
-        stop.set()
-        threads[0].join()
+        with meanwhile(stop, calm, *[bomb] * 60) as threads:
+            for t in threads[1:]:
+                t.join()
         check(len(codes) == 1200 and set(codes) == {200, 503}, "each is answered, or refused: 503",
               {c: codes.count(c) for c in set(codes)})
         check(not slow, "the neighbour is answered all the time", slow[:3])
@@ -321,22 +318,17 @@ def tenants_killed_at_any_moment():
                 except (OSError, http.client.HTTPException) as e:
                     codes.append(repr(e))
 
-        threads = [threading.Thread(target=client, args=(n,)) for n in ("keep", "fresh", "reset") * 2]
-        for t in threads:
-            t.start()
-        killed, end = 0, time.monotonic() + 8
-        while time.monotonic() < end:
-            guards = children_of(front)
-            zygotes = [z for g in guards for z in children_of(g)]
-            victims = [t for z in zygotes for t in children_of(z)]
-            for pid in random_.sample(victims, min(len(victims), 2)):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    killed += 1
-            time.sleep(random_.random() * 0.02)
-        stop.set()
-        for t in threads:
-            t.join()
+        with meanwhile(stop, *[functools.partial(client, n) for n in ("keep", "fresh", "reset") * 2]):
+            killed, end = 0, time.monotonic() + 8
+            while time.monotonic() < end:
+                guards = children_of(front)
+                zygotes = [z for g in guards for z in children_of(g)]
+                victims = [t for z in zygotes for t in children_of(z)]
+                for pid in random_.sample(victims, min(len(victims), 2)):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                        killed += 1
+                time.sleep(random_.random() * 0.02)
         check(killed > 50 and len(codes) > 50, "enough was killed and asked", killed, len(codes))
         check(set(codes) <= {200, 502, 503, "cut"} and 200 in codes, "each request has one end",
               {c: codes.count(c) for c in set(codes)})
@@ -366,23 +358,18 @@ def broker_killed_while_reloading():
                 if got[0] != 200:
                     wrong.append(got)
 
-        threads = [threading.Thread(target=client) for _ in range(2)]
-        for t in threads:
-            t.start()
-        front = s.child("front")
-        for i, delay in enumerate((0, 0.002, 0.01, 0.03, 0.1)):
-            s.put_app(f"new{i}", attacker(f"new{i}"))
-            broker = s.child("broker")
-            s.signal(signal.SIGHUP)
-            time.sleep(delay)
-            if broker:
-                os.kill(broker, signal.SIGKILL)
-            check(wait_for(lambda: s.child("broker") not in (None, broker)), f"{i}: another broker")
-            check(wait_for(lambda: ask(s, f"new{i}", "/size")[0] == 200, 10), f"{i}: the reload is done all the same",
-                  s.stderr()[-500:])
-        stop.set()
-        for t in threads:
-            t.join()
+        with meanwhile(stop, client, client):
+            front = s.child("front")
+            for i, delay in enumerate((0, 0.002, 0.01, 0.03, 0.1)):
+                s.put_app(f"new{i}", attacker(f"new{i}"))
+                broker = s.child("broker")
+                s.signal(signal.SIGHUP)
+                time.sleep(delay)
+                if broker:
+                    os.kill(broker, signal.SIGKILL)
+                check(wait_for(lambda: s.child("broker") not in (None, broker)), f"{i}: another broker")
+                check(wait_for(lambda: ask(s, f"new{i}", "/size")[0] == 200, 10), f"{i}: the reload is done all the same",
+                      s.stderr()[-500:])
         check(not wrong and done[0] > 20, f"none of {done[0]} requests was dropped", wrong[:3])
         check(s.child("front") == front, "the front has not noticed")
 

@@ -13,7 +13,7 @@ import threading
 import time
 
 from servelib import (BUILD, NATIVE, Server, alive, check, children_of, comm, crc32c, descendants,
-                      py, read_all, sh, status_of, test, usage_records, wait_for)
+                      meanwhile, py, read_all, sh, status_of, test, usage_records, wait_for)
 from test_http import ECHO, OK
 
 SLOW = sh(OK + "echo begun; sleep 1.5; echo done")
@@ -91,34 +91,29 @@ def reloads():
                 if got[0] != 200:
                     wrong.append(got)
 
-        threads = [threading.Thread(target=hammer) for _ in range(3)]
-        for t in threads:
-            t.start()
-        front = s.child("front")
-        with s.connect() as c:
-            c.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            c.recv(20)
-            s.put_app("one", sh(OK + "echo new"))
-            s.put_app("two", sh(OK + "echo two") + "routes: [{path: /two}]\n")
-            s.access.rename(s.access.with_suffix(".old"))
+        with meanwhile(stop, *[hammer] * 3):
+            front = s.child("front")
+            with s.connect() as c:
+                c.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                c.recv(20)
+                s.put_app("one", sh(OK + "echo new"))
+                s.put_app("two", sh(OK + "echo two") + "routes: [{path: /two}]\n")
+                s.access.rename(s.access.with_suffix(".old"))
+                s.signal(signal.SIGHUP)
+                check(wait_for(lambda: s.get("/")[2] == b"new\n"), "a changed app")
+                check(s.get("/two")[2] == b"two\n", "a new app")
+                check(b"done" in read_all(c), "what began in the old one ends there")
+            check(s.access.exists(), "the log is opened again")
+            s.put_app("two", "colour: red\n")
             s.signal(signal.SIGHUP)
-            check(wait_for(lambda: s.get("/")[2] == b"new\n"), "a changed app")
-            check(s.get("/two")[2] == b"two\n", "a new app")
-            check(b"done" in read_all(c), "what began in the old one ends there")
-        check(s.access.exists(), "the log is opened again")
-        s.put_app("two", "colour: red\n")
-        s.signal(signal.SIGHUP)
-        check(wait_for(lambda: "stay as they were" in s.stderr()), "a mistake is said", s.stderr())
-        check(s.get("/two")[2] == b"two\n", "and changes nothing")
-        (s.apps / "two.yaml").unlink()
-        s.signal(signal.SIGHUP)
-        check(wait_for(lambda: s.get("/two")[2] == b"new\n"), "an app that goes")
-        for _ in range(10):
+            check(wait_for(lambda: "stay as they were" in s.stderr()), "a mistake is said", s.stderr())
+            check(s.get("/two")[2] == b"two\n", "and changes nothing")
+            (s.apps / "two.yaml").unlink()
             s.signal(signal.SIGHUP)
-            time.sleep(0.03)
-        stop.set()
-        for t in threads:
-            t.join()
+            check(wait_for(lambda: s.get("/two")[2] == b"new\n"), "an app that goes")
+            for _ in range(10):
+                s.signal(signal.SIGHUP)
+                time.sleep(0.03)
         check(not wrong and done[0] > 20, f"none of {done[0]} requests was dropped", wrong[:3])
         check(s.child("front") == front, "by one and the same front")
 
@@ -220,19 +215,14 @@ def killed_at_any_time():
                 except Exception:
                     pass
 
-        threads = [threading.Thread(target=hammer) for _ in range(4)]
-        for t in threads:
-            t.start()
-        for i in range(6):
-            time.sleep(0.15 + 0.07 * i)
-            front = s.child("front")
-            if front:
-                os.kill(front, signal.SIGKILL)
-            wait_for(lambda: s.child("front") not in (None, front))
-        time.sleep(0.3)
-        stop.set()
-        for t in threads:
-            t.join()
+        with meanwhile(stop, *[hammer] * 4):
+            for i in range(6):
+                time.sleep(0.15 + 0.07 * i)
+                front = s.child("front")
+                if front:
+                    os.kill(front, signal.SIGKILL)
+                wait_for(lambda: s.child("front") not in (None, front))
+            time.sleep(0.3)
         s.stop()
         ids = [r["request"] for r in s.records() if r["kind"] == 3]
         files = list((s.state / "usage").glob("*.usage"))
