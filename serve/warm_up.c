@@ -27,13 +27,21 @@ static void put_head(const struct app *app, const struct app_request *r, struct 
                   APP_WARMUP_HEADER, r->body_size);
 }
 
+/* The port that a client names in its Host field is the one that it came to. */
+static const char *port_of(const char *host) {
+    const char *colon = strrchr(host, ':');
+    bool is_port = colon && colon[1] && strlen(colon + 1) <= 5 &&
+                   strspn(colon + 1, "0123456789") == strlen(colon + 1);
+    return is_port ? colon + 1 : "80";
+}
+
 /* The request as variables. */
 static void make_env(const struct app *app, const struct http_request *request,
                      const struct app_target *target, struct cgi_env *env) {
     struct exchange_client client = {.address = "127.0.0.1",
                                      .port = "0",
                                      .server_address = "127.0.0.1",
-                                     .server_port = "80",
+                                     .server_port = port_of(request->host),
                                      .protocol = "http"};
     struct cgi_request cgi = {.request = request,
                               .client = &client,

@@ -8,8 +8,10 @@ Systems: hutch-cold (`hutch serve`, reuse fresh, without a snapshot: the program
 request), hutch-snapshot (it goes on from a snapshot made on deploy), hutch-prefault (and what the
 first request touches is made present first, as `hutch serve` does), native (the same app natively:
 the process started, the app imported, the request answered). The systems of a case take turns.
-"flask-x10" is the Flask application with about ten times as many modules imported. Sinatra and
-DokuWiki are CGI programs, natively too: Debian's ruby and php-cgi.
+"flask-x10" is the Flask application with about ten times as many modules imported. DokuWiki is
+PHP over FastCGI; natively Debian's php-cgi, started for each request as a CGI program (native) or as
+a FastCGI process whose first request it is (native-fastcgi). Sinatra is a CGI program, natively
+Debian's ruby.
 
 A row of build/bench/coldstart.json is {"case", "system", "p50_us", "p99_us", "n"}.
 """
@@ -28,7 +30,9 @@ import tempfile
 import time
 
 import benchlib
-from benchlib import BenchError, HUTCH
+sys.path.insert(0, str(benchlib.ROOT / "tests/integration"))
+import fastcgi_client  # noqa: E402
+from benchlib import BenchError, HUTCH  # noqa: E402
 
 ROOT = benchlib.ROOT
 WORK = pathlib.Path(tempfile.mkdtemp(prefix="hutch-bench-coldstart-"))
@@ -98,8 +102,6 @@ def guests():
 # ---- cases -----------------------------------------------------------------------------------
 
 class Hello:
-    interface = "http"
-
     def __init__(self):
         source, self.wasm, self.binary = WORK / "hello.c", WORK / "hello.wasm", WORK / "hello"
         source.write_text(HELLO)
@@ -110,13 +112,12 @@ class Hello:
     def yaml(self):
         return f"module: {self.wasm}\ninterface: http\n"
 
-    def native(self):
-        return [str(self.binary)], {}
+    def natives(self):
+        return {"native": Native(self, [str(self.binary)], {})}
 
 
 class Wsgi:
     """A WSGI application on CPython."""
-    interface = "fastcgi"
 
     def __init__(self, framework, application, files):
         available = guests()
@@ -142,11 +143,12 @@ class Wsgi:
                 f"  - source: {ROOT / 'adapters/python'}\n    path: /adapters\n"
                 f"  - source: {self.directory}\n    path: /app\n")
 
-    def native(self):
+    def natives(self):
         site = next(p for p in (self.site / "site", self.site) if p.is_dir())
         path = f"{ROOT / 'adapters/python'}:{site}:{self.directory}"
-        return (["/usr/bin/python3.11", "-m", "hutch_wsgi", self.application],
-                {"PYTHONPATH": path, "LISTEN_FDS": "1", "PYTHONPYCACHEPREFIX": str(WORK / "pyc")})
+        return {"native": Native(
+            self, ["/usr/bin/python3.11", "-m", "hutch_wsgi", self.application],
+            {"PYTHONPATH": path, "LISTEN_FDS": "1", "PYTHONPYCACHEPREFIX": str(WORK / "pyc")})}
 
 
 def django():
@@ -174,16 +176,16 @@ application = get_wsgi_application()
 
 
 class DokuWiki:
-    """A PHP application: php-cgi, DokuWiki from Debian. Natively Debian's php-cgi."""
-    interface = "cgi"
+    """DokuWiki from Debian, on our own PHP over FastCGI. Natively on Debian's php-cgi."""
     target = "/doku.php?id=wiki:syntax"
     wanted = b"Formatting Syntax"
+    tcp = True  # Host and port are part of the key of its cache of pages
 
     def __init__(self):
         available = guests()
-        if "php" not in available or "dokuwiki" not in available:
-            raise BenchError("no guest: tools/dev guests build dokuwiki")
-        self.php = available["php"][0]
+        if "php-cgi" not in available or "dokuwiki" not in available:
+            raise BenchError("no guest: tools/dev guests build php dokuwiki")
+        self.php = available["php-cgi"][0]
         self.place, images = available["dokuwiki"]
         self.images = [(image, path.removesuffix(":rw")) for image, path in images]
         # Natively it lies where its own paths say, in a directory that PHP sees as the root.
@@ -191,14 +193,15 @@ class DokuWiki:
 
     def yaml(self):
         mounts = "".join(f"  - source: {image}\n    path: {path}\n" for image, path in self.images)
-        return (f"module: {self.php}\ninterface: cgi\nenv: {{PHPRC: /hutch}}\n"
+        return (f"module: {self.php}\ninterface: fastcgi\n"
+                f"env: {{PHPRC: /hutch, PHP_FCGI_MAX_REQUESTS: \"0\"}}\n"
                 f"mounts:\n{mounts}  - source: {ROOT / 'adapters/php'}\n    path: /hutch\n"
                 "volumes:\n  - {path: /var/lib/dokuwiki/data, kind: private, size: 16M}\n"
                 "  - {path: /tmp, kind: private, size: 4M}\n"
                 "site: {root: /usr/share/dokuwiki, index: [doku.php]}\n"
                 "limits: {memory: 256M, cpu: 60s, wall: 120s, response: 16M}\n")
 
-    def native(self):
+    def natives(self):
         if not self.cgi:
             raise BenchError("no php-cgi here, so there is no native row")
         root = WORK / "dokuwiki-root"
@@ -214,19 +217,18 @@ class DokuWiki:
                     .replace(b'"/etc/dokuwiki', f'"{root}/etc/dokuwiki'.encode())
                 if new != text:
                     path.write_bytes(new)
-        script = f"{root}/usr/share/dokuwiki/doku.php"
-        return ([self.cgi, "-d", "session.save_path=/tmp"],
-                {"GATEWAY_INTERFACE": "CGI/1.1", "SERVER_SOFTWARE": "bench", "REQUEST_METHOD": "GET",
-                 "SCRIPT_FILENAME": script, "SCRIPT_NAME": "/doku.php", "REDIRECT_STATUS": "200",
-                 "REQUEST_URI": self.target, "QUERY_STRING": self.target.partition("?")[2],
-                 "HTTP_HOST": "localhost", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-                 "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1",
-                 "DOCUMENT_ROOT": f"{root}/usr/share/dokuwiki"})
+        command = [self.cgi, "-d", "session.save_path=/tmp"]
+        request = {"SCRIPT_FILENAME": f"{root}/usr/share/dokuwiki/doku.php", "SCRIPT_NAME": "/doku.php",
+                   "DOCUMENT_ROOT": f"{root}/usr/share/dokuwiki", "SERVER_SOFTWARE": "bench",
+                   "REDIRECT_STATUS": "200", "PATH_INFO": ""}
+        variables = {**fastcgi_client.environment("GET", self.target, {}, None), **request}
+        return {"native": NativeCgi(self, command, variables),
+                "native-fastcgi": Native(self, command, {}, descriptor=0,
+                                         request=fastcgi_client.request(variables))}
 
 
 class Sinatra:
     """A Sinatra application on Ruby, loaded by the Rack adapter. Natively Debian's ruby, as a CGI program."""
-    interface = "cgi"
 
     def __init__(self):
         available = guests()
@@ -244,15 +246,15 @@ class Sinatra:
                 f"  - source: {ROOT / 'tests/integration/apps/sinatra'}\n    path: /app\n"
                 "limits: {memory: 256M, cpu: 60s, wall: 120s}\n")
 
-    def native(self):
+    def natives(self):
         if not self.native_ruby:
             raise BenchError("no ruby here, so there is no native row")
-        return ([self.native_ruby, str(ROOT / "adapters/ruby/rack_cgi.rb"),
+        return {"native": NativeCgi(self, [self.native_ruby, str(ROOT / "adapters/ruby/rack_cgi.rb"),
                  str(ROOT / "tests/integration/apps/sinatra/config.ru")],
                 {"RUBYLIB": str(self.place / "site"), "GATEWAY_INTERFACE": "CGI/1.1",
                  "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "",
                  "HTTP_HOST": "localhost", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-                 "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1"})
+                 "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1"})}
 
 
 LEAST = 50
@@ -264,26 +266,26 @@ CASES = {
     "sinatra": Sinatra,
     "dokuwiki": DokuWiki,
 }
-SYSTEMS = {"hutch-cold": "", "hutch-snapshot": "instaboot: {requests: [{path: \"PATH\"}]}\n",
-           "hutch-prefault": "instaboot: {requests: [{path: \"PATH\"}]}\n"}
+INSTABOOT = "instaboot: {requests: [{path: \"PATH\", headers: {Host: \"HOST\"}}]}\n"
+SYSTEMS = {"hutch-cold": "", "hutch-snapshot": INSTABOOT, "hutch-prefault": INSTABOOT}
 
 
 # ---- measuring -------------------------------------------------------------------------------
 
-def first_byte(s, start, wanted=b"hello"):
+def first_byte(s, start, wanted, status=b" 200 "):
     """Seconds from start to the first byte of the answer; the answer is read to its end."""
     answer = s.recv(65536)
     seconds = time.perf_counter() - start
     while more := s.recv(65536):
         answer += more
-    if b"200" not in answer.split(b"\r\n")[0] or wanted not in answer:
+    if status not in answer.split(b"\r\n")[0] or wanted not in answer:
         raise BenchError(f"the answer is {answer[:200]!r}")
     return seconds
 
 
-def request_of(app):
+def request_of(app, host="localhost"):
     target = getattr(app, "target", "/")
-    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    return f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
 
 def wanted_of(app):
@@ -300,18 +302,25 @@ class Server:
     def __init__(self, case, system, app, level):
         self.directory = WORK / f"{case}-{system}"
         self.directory.mkdir()
-        self.request, self.wanted = request_of(app), wanted_of(app)
+        if getattr(app, "tcp", False):
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", 0))
+                self.family, self.address = socket.AF_INET, s.getsockname()
+            host = listen = "%s:%d" % self.address
+        else:
+            self.family, self.address = socket.AF_UNIX, f"{self.directory}/socket"
+            host, listen = "localhost", f"unix:{self.address}"
+        self.request, self.wanted = request_of(app, host), wanted_of(app)
         self.log = self.directory / "log"
         (self.directory / "app.yaml").write_text(
             f"kind: hutch.app/v1\nname: {case}\n{app.yaml()}routes: [/]\nreuse: fresh\n"
-            f"{SYSTEMS[system].replace('PATH', getattr(app, 'target', '/'))}")
-        self.path = f"{self.directory}/socket"
+            + SYSTEMS[system].replace("PATH", getattr(app, "target", "/")).replace("HOST", host))
         env = dict(os.environ)
         if system == "hutch-snapshot":
             env["HUTCH_NO_PREFAULT"] = "1"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [HUTCH, "serve", "--listen", f"unix:{self.path}", "--access-log", "off",
+                [HUTCH, "serve", "--listen", listen, "--access-log", "off",
                  "--state-dir", self.directory / "state", "--spares", "4", "-O", level,
                  self.directory / "app.yaml"], env=env, stdout=log, stderr=log)
         end = time.monotonic() + 1200  # the first time, the module is compiled
@@ -324,9 +333,9 @@ class Server:
             raise NoSnapshot(next(x for x in text.splitlines() if "no snapshot" in x))
 
     def sample(self):
-        with socket.socket(socket.AF_UNIX) as s:
+        with socket.socket(self.family) as s:
             s.settimeout(60)
-            s.connect(self.path)
+            s.connect(self.address)
             start = time.perf_counter()
             s.sendall(self.request)
             seconds = first_byte(s, start, self.wanted)
@@ -345,9 +354,8 @@ class Server:
 class NativeCgi:
     """The process is started as a web server starts it; its answer comes over a pipe."""
 
-    def __init__(self, app):
-        self.command, self.env = app.native()
-        self.wanted = wanted_of(app)
+    def __init__(self, app, command, env):
+        self.command, self.env, self.wanted = command, env, wanted_of(app)
 
     def sample(self):
         start = time.perf_counter()
@@ -367,11 +375,13 @@ class NativeCgi:
 
 
 class Native:
-    """The request waits in the backlog of the socket that the process is started with."""
+    """The request, in HTTP where it is no other, waits in the backlog of the socket that the process
+    is started with."""
 
-    def __init__(self, app):
-        self.command, self.env = app.native()
-        self.request, self.wanted = request_of(app), wanted_of(app)
+    def __init__(self, app, command, env, request=None, descriptor=3):
+        self.command, self.env, self.descriptor = command, env, descriptor
+        self.request, self.wanted = request or request_of(app), wanted_of(app)
+        self.status = b"" if request else b" 200 "
 
     def sample(self):
         with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as s:
@@ -384,15 +394,15 @@ class Native:
             s.connect(path)
             s.sendall(self.request)
 
-            def as_three():
-                os.dup2(listener.fileno(), 3)
+            def as_wanted():
+                os.dup2(listener.fileno(), self.descriptor)
 
             start = time.perf_counter()
             process = subprocess.Popen(self.command, env=dict(os.environ, **self.env),
-                                       preexec_fn=as_three, pass_fds=(3,),
+                                       preexec_fn=as_wanted, pass_fds=(self.descriptor,),
                                        stderr=subprocess.DEVNULL)
             try:
-                return first_byte(s, start, self.wanted)
+                return first_byte(s, start, self.wanted, self.status)
             finally:
                 process.kill()
                 process.wait()
@@ -409,7 +419,7 @@ def percentile(samples, share):
 def measure(case, options, rows):
     app = CASES[case]()
     counts = {"hutch-cold": options.cold_starts, "hutch-snapshot": options.starts,
-              "hutch-prefault": options.starts, "native": options.native_starts}
+              "hutch-prefault": options.starts}
     samples = {system: [] for system in counts}
     running = {}
     try:
@@ -421,10 +431,12 @@ def measure(case, options, rows):
                 print(f"\n{case}: {system}: {e}", file=sys.stderr)
                 del samples[system]
         try:
-            running["native"] = (NativeCgi if app.interface == "cgi" else Native)(app)
+            natives = app.natives()
         except BenchError as e:
             print(f"\n{case}: native: {e}", file=sys.stderr)
-            del samples["native"]
+            natives = {}
+        for system, one in natives.items():
+            running[system], samples[system], counts[system] = one, [], options.native_starts
         for system in list(running):  # what is compiled, cached and faulted in once
             for _ in range(3):
                 running[system].sample()

@@ -94,13 +94,18 @@ def receive(s):
         return b""
 
 
+def request(values, body=b""):
+    """A whole request."""
+    return (record(1, struct.pack("!HB5x", 1, 0)) + record(4, pairs(values)) + record(4)
+            + (record(5, body) if body else b"") + record(5))
+
+
 def fastcgi(place, method, target, headers=None, body=None, extra=None):
     answer = Answer()
     values = environment(method, target, headers, body)
     values.update(extra or {})
     with contextlib.closing(connect(place)) as s:
-        send(s, record(1, struct.pack("!HB5x", 1, 0)) + record(4, pairs(values)) + record(4)
-             + (record(5, body) if body else b"") + record(5))
+        send(s, request(values, body))
         data = b""
         while not answer.ended:
             piece = receive(s)

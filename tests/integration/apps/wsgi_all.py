@@ -9,20 +9,26 @@ import time
 import uuid
 
 count = 0
+warmed = ""  # what a warm-up request came to
 own = random.Random()  # without a seed of its own
 own.random()
 tempfile._get_candidate_names()  # as if a name had been made already
 
 
 def application(environ, start_response):
-    global count
+    global count, warmed
     count += 1
+    if "HTTP_X_EDGE_INSTABOOT" in environ:
+        warmed += " ".join(environ[k] for k in ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT")) + "\n"
     path = environ["PATH_INFO"]
     query = environ["QUERY_STRING"]
     if path == "/environ":
         body = "".join(f"{k}={v}\n" for k, v in sorted(environ.items()) if isinstance(v, str))
         start_response("200 OK", [("Content-Type", "text/plain; charset=latin-1")])
         return [body.encode("latin-1")]
+    if path == "/warmed":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [warmed.encode()]
     if path == "/echo":
         data = environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Length", str(len(data))), ("X-Method", environ["REQUEST_METHOD"])])
