@@ -345,9 +345,9 @@ static void print_collected(const struct cache_gc_report *r, bool dry_run) {
     if (r->kept_pinned)
         printf("; %llu kept by names or pins", (unsigned long long)r->kept_pinned);
     if (r->kept_in_use) printf("; %llu in use", (unsigned long long)r->kept_in_use);
-    if (r->leftovers + r->removed_quarantined)
-        printf("; %llu leftover files",
-               (unsigned long long)(r->leftovers + r->removed_quarantined));
+    const uint64_t leftovers = r->leftovers + r->removed_quarantined;
+    if (leftovers)
+        printf("; %llu leftover file%s", (unsigned long long)leftovers, leftovers == 1 ? "" : "s");
     printf("\n");
 }
 
