@@ -74,6 +74,7 @@ enum status pool_create(struct event_base *base, const struct pool_options *opti
     pool->tenant_program = strdup(options->tenant_program);
     pool->slots = calloc(POOL_MAX_SLOTS, sizeof(struct pool_tenant *));
     event_assign(&pool->work, base, -1, 0, pool_work, pool);
+    event_assign(&pool->later, base, -1, 0, pool_work, pool);
     hibernate_start(pool);
     enum status status = pool->tenant_program && pool->slots
                              ? zygote_start(pool, err)
@@ -102,6 +103,7 @@ void pool_destroy(struct pool *pool) {
     }
     while ((app = TAILQ_FIRST(&pool->apps))) pool_app_free(app);
     event_del(&pool->work);
+    event_del(&pool->later);
     hibernate_stop(pool);
     free(pool->slots);
     free(pool->tenant_program);

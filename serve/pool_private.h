@@ -61,7 +61,7 @@ struct pool_request {
     bool again;              /* a tenant died before it had begun; this is the second */
     bool finished;           /* in pool->over */
     uint64_t wall_limit_ns;
-    bool cold;
+    bool cold;              /* it is counted in pool->cold_count */
     enum pool_limit broken; /* why it is being ended */
     uint64_t broken_ns;
     bool cancelled;
@@ -126,6 +126,9 @@ struct pool {
     struct app_list apps;
     struct request_list over; /* ended, done not yet called */
     struct event work;        /* dispatch and callbacks, outside of whoever caused them */
+    uint32_t cold_count;      /* of requests under way for which a tenant was started */
+    uint64_t spares_from_ns; /* since when spares have been put off for them; 0: they are not */
+    struct event later;      /* when they are started all the same */
     struct pool_numbers numbers;
     bool closing;
     struct hibernated_dir *hibernated; /* NULL: nothing is hibernated */

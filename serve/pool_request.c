@@ -40,6 +40,8 @@ void request_again(struct pool_request *r) {
     r->starting = false;
     r->tenant = NULL;
     r->started_ns = 0;
+    r->app->pool->cold_count -= r->cold;
+    r->cold = false;
     event_del(&r->timer);
     TAILQ_INSERT_HEAD(&r->app->queue, r, link);
     r->app->queue_length++;
@@ -72,6 +74,7 @@ void request_over(struct pool_request *r) {
         o->queue_ns = now - r->queued_ns;
     }
     o->cold = r->cold;
+    r->app->pool->cold_count -= r->cold;
     if (r->tenant) {
         o->tenant = r->tenant->id >> 16;
         r->tenant->request = NULL;

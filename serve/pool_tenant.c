@@ -22,6 +22,8 @@
 #define DEATH_MS 100
 /* At most so many are being forked at a time: a burst of requests must not starve the loop. */
 #define MAX_STARTING 32u
+/* How long the spare that takes the place of one just used may be put off. */
+#define SPARES_LATER_NS UINT64_C(2000000)
 
 static uint64_t serial_of(const struct pool_tenant *t) { return t->id >> 16; }
 
@@ -430,12 +432,35 @@ static bool start_one(struct pool *pool) {
     return true;
 }
 
+/* A fork and the sealing of what comes of it take as long as a cold start: while one is under
+ * way and there are spares for others, it has the processors to itself. */
+static bool puts_off(struct pool *pool, uint32_t wanted) {
+    uint32_t ready = pool->spare_count + pool->starting_count;
+    if (!pool->cold_count || wanted > pool->options.spares ||
+        ready < (pool->options.spares + 1) / 2) {
+        pool->spares_from_ns = 0;
+        return false;
+    }
+    uint64_t now = pool_now_ns();
+    if (!pool->spares_from_ns) pool->spares_from_ns = now;
+    uint64_t waited = now - pool->spares_from_ns;
+    if (waited >= SPARES_LATER_NS) return false;
+    /* the loop's idea of now is older: it may come too early, and is set again */
+    if (!event_pending(&pool->later, EV_TIMEOUT, NULL))
+        pool_set_timer(&pool->later, SPARES_LATER_NS - waited);
+    return true;
+}
+
 void tenants_start(struct pool *pool) {
     if (!pool->zygote.ready || pool->closing) return;
     uint32_t wanted = pool->options.spares, count;
     const struct pool_app *app;
     TAILQ_FOREACH(app, &pool->apps, link)
     if (app_wants_tenants(app, &count)) wanted += count;
+    if (pool->spare_count + pool->starting_count >= wanted)
+        pool->spares_from_ns = 0;
+    else if (puts_off(pool, wanted))
+        return;
     while (pool->spare_count + pool->starting_count < wanted &&
            pool->starting_count < MAX_STARTING &&
            pool->tenant_count < pool->options.max_tenants)
@@ -533,6 +558,7 @@ bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
     r->tenant = t;
     r->starting = cold;
     r->cold = cold || (t->went_on && t->requests == 1);
+    t->pool->cold_count += r->cold;
     if (t->writing) hibernate_cancel(t);
     r->cpu_start_ns = cpu_ns;
     r->started_ns = pool_now_ns();

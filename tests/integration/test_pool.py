@@ -317,6 +317,21 @@ def costs(t, guests):
         t.check(r["cpu_ns"] < 2 * MS and r["wall_ns"] > 650 * MS, "a slow client is free", r)
 
 
+def spares(t, guests):
+    """What takes the place of a spare is put off while a cold start is under way, not for as long as its request."""
+    with Driver(spares=4) as d:
+        t.check(d.until(lambda: d.numbers()["spares"] == 4, 20), "spares come up", d.numbers())
+        d.say(f"app a {guests['accept']} fastcgi fresh")
+        for n in range(1, 3):
+            d.say(f"request a {n} sleep 1500")
+            d.until(lambda: len(d.tenants(app="a", state="busy")) == n)
+            t.check(d.until(lambda: d.numbers()["spares"] == 4, 1), f"request {n} runs, and there is a new spare", d.numbers())
+        t.check(d.done(1)["end"] == d.done(2)["end"] == "done", "both end")
+        d.say(*(f"request a {n} sleep 300" for n in range(3, 15)))
+        ends = [d.done(n, 20) for n in range(3, 15)]
+        t.check(all(r["end"] == "done" for r in ends), "more at once than there are spares", ends)
+
+
 def crowd(t, guests):
     with Driver(spares=4) as d:
         d.say(*(f"app a{i} {guests['accept']} fastcgi {reuse} instances=3"
@@ -390,4 +405,4 @@ def hostile_when_hibernating(t, guests):
         t.check(modes <= {0o600}, "nobody else reads them", modes)
 
 
-sys.exit(Tests().run([hostile_when_hibernating, cgi, accepting, limits, starting, idle, deaths, stages, costs, crowd]))
+sys.exit(Tests().run([hostile_when_hibernating, cgi, accepting, limits, starting, idle, deaths, stages, costs, spares, crowd]))
