@@ -5,6 +5,7 @@
  *   sandbox.c   the layers that the zygote puts on once and tenants inherit, and those that
  *               each tenant puts on itself
  *   seccomp.c   seccomp.def to a filter
+ *   spare.c     what is made present in a tenant before it has an app
  *   tenant.c    what a sealed tenant does
  *   volume_holder.c   the process that holds a persistent volume, for tenants to ask
  */
@@ -42,6 +43,8 @@ int seccomp_enter_volume(void);
 /* Numbers of the calls that the filter allows, into ret (room for 64). For the tests. */
 uint32_t seccomp_allowed(int *ret_numbers);
 
+/* In a new tenant: pages that every start touches are made present, while nobody waits. */
+void spare_touch(void);
 /* What a sealed tenant does with its control socket. */
 _Noreturn void tenant_main(uint32_t layers);
 

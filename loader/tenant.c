@@ -392,6 +392,7 @@ static _Noreturn void run(void) {
 }
 
 _Noreturn void tenant_main(uint32_t layers) {
+    memset(&tenant, 0, sizeof tenant); /* as it is; its page is there then */
     struct tenant_up up = {.header = tenant_header(TENANT_UP, sizeof up, 0), .layers = layers};
     tell(&up, sizeof up, NULL, 0);
     int fds[TENANT_MAX_FDS];

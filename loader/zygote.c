@@ -61,6 +61,7 @@ static _Noreturn void be_tenant(struct sandbox *s, int control, uint32_t slot) {
     sandbox_enter_tenant(s, slot);
     close(TENANT_CONFIG_FD);
     close(TENANT_OBJECT_FD);
+    spare_touch();
     tenant_main(s->layers);
 }
 

@@ -12,6 +12,10 @@
 
 #include <sys/mman.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Host calls that call the guest that calls the host: each takes room on the host's stack. */
 #define MAX_NESTING 200u
 #define STACK_GUARD_BYTES UINT64_C(0x10000)
@@ -71,6 +75,13 @@ enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) {
     guest_stack.guard = guard;
     guest_stack.low = low;
     return ST_OK;
+}
+
+void runtime_touch(void) {
+    uint64_t state = (uint64_t)&guest_stack & ~(ABI_HOST_PAGE - 1);
+    (void)madvise((void *)state, ABI_HOST_PAGE, MADV_POPULATE_WRITE);
+    (void)madvise((void *)(guest_stack.top - ABI_HOST_PAGE), ABI_HOST_PAGE,
+                  MADV_POPULATE_WRITE);
 }
 
 void gate_stack_destroy(void) {

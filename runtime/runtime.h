@@ -54,6 +54,8 @@ enum status runtime_init(enum abi_placement placement, uint64_t stack_bytes,
 void runtime_finish(void);
 /* Makes the guest stack smaller, before a guest runs. ST_LIMIT where it is no smaller. */
 enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) must_check;
+/* For a process that waits for its app: what the runtime writes in any case is made present. */
+void runtime_touch(void);
 /* Makes traps and backtraces aware of code / forgets it. The struct is borrowed until then. */
 enum status runtime_add_code(const struct code *code, struct error *err) must_check;
 void runtime_remove_code(const struct code *code);

@@ -212,7 +212,7 @@ static enum status restore(struct instance *i, struct snapshot *s, const struct 
     i->initialised = true;
     i->snapshot = s;
     i->wasi = wasi;
-    wasi_forget(wasi);
+    wasi_renew(wasi);
     return ST_OK;
 }
 

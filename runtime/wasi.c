@@ -187,8 +187,12 @@ enum wasi_errno wasi_random_get(struct wasi *w, struct guest_memory m, uint32_t 
 }
 
 void wasi_forget(struct wasi *w) {
-    uint64_t before = w->generation;
     memset(&w->scratch, 0, sizeof w->scratch);
+    wasi_renew(w);
+}
+
+void wasi_renew(struct wasi *w) {
+    uint64_t before = w->generation;
     while (w->generation == before || w->generation == 0) {
         /* A number that no other process has: counting would start again in each. */
         ssize_t got = getrandom(&w->generation, sizeof w->generation, 0);

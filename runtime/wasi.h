@@ -487,8 +487,9 @@ enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, 
 /* Whether a stream that was accepted is still open. */
 bool wasi_requests_open(const struct wasi *w);
 
-/* After a resume or a reset: what a call before it left in scratch is gone, and the generation
- * is another (wasi.c). */
+/* After a resume: the generation is another (wasi.c). */
+void wasi_renew(struct wasi *w);
+/* After a reset: and what a call before it left in scratch is gone. */
 void wasi_forget(struct wasi *w);
 
 /* ---- the functions, one for each line of wasi_functions.def ------------------------------ */

@@ -1,0 +1,51 @@
+/*
+ * A tenant that waits for an app: pages of its own that every start touches are made present
+ * then, in few calls. Each would be a fault of a few microseconds between a request and its
+ * answer: a fork leaves behind what the parent had mapped of the program's file, and shares
+ * what it had written until the child writes to it.
+ *
+ * How much is written is what a start was seen to write: a page more than that would be memory
+ * that each tenant holds for nothing. Where a call fails, the pages come when they are needed.
+ */
+#include "loader/sandbox.h"
+#include "runtime/runtime.h"
+
+#include <elf.h>
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* Where this program's file begins in memory: from the linker. */
+extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
+
+#define PAGE ((uintptr_t)4096)
+#define STACK_BYTES (5 * PAGE)
+#define HEAP_BYTES (3 * PAGE)
+
+static void touch(uintptr_t from, uintptr_t to, int advice) {
+    from &= ~(PAGE - 1);
+    (void)madvise((void *)from, to - from, advice);
+}
+
+/* Code and constants of this program: shared with all others that run it. */
+static void touch_program(void) {
+    uintptr_t base = (uintptr_t)&__ehdr_start;
+    const Elf64_Phdr *h = (const Elf64_Phdr *)(base + __ehdr_start.e_phoff);
+    for (unsigned i = 0; i < __ehdr_start.e_phnum; i++)
+        if (h[i].p_type == PT_LOAD && !(h[i].p_flags & PF_W))
+            touch(base + h[i].p_vaddr, base + h[i].p_vaddr + h[i].p_memsz, MADV_POPULATE_READ);
+}
+
+void spare_touch(void) {
+    touch_program();
+    runtime_touch();
+    uintptr_t stack = (uintptr_t)__builtin_frame_address(0);
+    touch(stack - STACK_BYTES, stack, MADV_POPULATE_WRITE);
+    /* what comes next from malloc */
+    void *heap = malloc(HEAP_BYTES);
+    if (heap) touch((uintptr_t)heap, (uintptr_t)heap + HEAP_BYTES, MADV_POPULATE_WRITE);
+    free(heap);
+}
