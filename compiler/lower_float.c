@@ -129,8 +129,6 @@ LLVMValueRef float_demote(struct lower *f, LLVMValueRef a) {
     LLVMTypeRef to = LLVMGetTypeKind(type) == LLVMVectorTypeKind
                          ? LLVMVectorType(f->m->f32, LLVMGetVectorSize(type))
                          : f->m->f32;
-    /* LLVM 22 cannot select a canonicalize of <2 x float>: there the operand is made quiet. */
-    if (to != f->m->f32) a = float_quiet(f, a);
     LLVMValueRef demoted = LLVMBuildFPTrunc(f->builder, a, to, "");
     /* LLVM looks for a promotion through negations, selects and phis, so we do not. */
     return is_quiet(a) ? demoted : float_unary(f, "llvm.canonicalize", demoted);

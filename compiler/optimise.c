@@ -152,6 +152,7 @@ static enum status optimise(struct lower_module *m, uint32_t partition,
     }
     LLVMDisposePassBuilderOptions(options);
     if (status != ST_OK) return status;
+    widen_canonicalize(m);
     resolve_anchor(m, LOWER_MEMORY_ANCHOR, ABI_MEMORY_BASE);
     resolve_anchor(m, LOWER_INSTANCE_ANCHOR, ABI_INSTANCE_BASE);
     return dump(m, partition, "optimised", err);

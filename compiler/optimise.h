@@ -24,5 +24,7 @@ void mark_nowrap(struct lower_module *m);
 void replicate_dispatch(struct lower_module *m);
 /* saturate_x86.c */
 void saturate_vectors(struct lower_module *m);
+/* canonicalize.c */
+void widen_canonicalize(struct lower_module *m);
 
 #endif
