@@ -163,6 +163,11 @@ LLVMValueRef lower_entry_field(struct lower *f, LLVMValueRef entry, LLVMTypeRef 
 
 /* ---- functions and calls, lower_call.c ---- */
 LLVMTypeRef lower_function_type(struct lower_module *m, const struct functype *type);
+/* A value as parameters and the only result pass it, and back. */
+LLVMValueRef lower_passed(struct lower_module *m, LLVMBuilderRef builder, struct valtype type,
+                          LLVMValueRef value);
+LLVMValueRef lower_received(struct lower_module *m, LLVMBuilderRef builder, struct valtype type,
+                            LLVMValueRef value);
 /* The LLVM function `f<index>` of this partition's module, declared on demand. */
 LLVMValueRef lower_function_value(struct lower_module *m, uint32_t index);
 /* Attributes every function of an object carries. */

@@ -23,9 +23,36 @@ LLVMTypeRef lower_type(struct lower_module *m, struct valtype type) {
     }
 }
 
+/* As a parameter or the only result: pinned code passes an i32 in 64 bits, extended by whoever
+ * passes it on, so that nobody extends a pointer again before each use. */
+static bool is_wide(const struct lower_module *m, struct valtype type) {
+    return type.code == ABI_I32 && !relocatable(m);
+}
+
+static LLVMTypeRef passed_type(struct lower_module *m, struct valtype type) {
+    return is_wide(m, type) ? m->i64 : lower_type(m, type);
+}
+
+LLVMValueRef lower_passed(struct lower_module *m, LLVMBuilderRef builder, struct valtype type,
+                          LLVMValueRef value) {
+    return is_wide(m, type) ? LLVMBuildZExt(builder, value, m->i64, "") : value;
+}
+
+LLVMValueRef lower_received(struct lower_module *m, LLVMBuilderRef builder, struct valtype type,
+                            LLVMValueRef value) {
+    return is_wide(m, type) ? LLVMBuildTrunc(builder, value, m->i32, "") : value;
+}
+
+/* That a wide i32 is one. */
+static LLVMAttributeRef wide_range(struct lower_module *m) {
+    const uint64_t lower = 0, upper = UINT64_C(1) << 32;
+    return LLVMCreateConstantRangeAttribute(
+        m->context, LLVMGetEnumAttributeKindForName("range", 5), 64, &lower, &upper);
+}
+
 static LLVMTypeRef result_type(struct lower_module *m, const struct functype *type) {
     if (type->result_count == 0) return m->void_type;
-    if (type->result_count == 1) return lower_type(m, type->results[0]);
+    if (type->result_count == 1) return passed_type(m, type->results[0]);
     LLVMTypeRef elements[MODULE_MAX_RESULTS];
     for (uint32_t i = 0; i < type->result_count; i++)
         elements[i] = lower_type(m, type->results[i]);
@@ -37,7 +64,7 @@ LLVMTypeRef lower_function_type(struct lower_module *m, const struct functype *t
     unsigned count = 0;
     if (relocatable(m)) params[count++] = m->ptr;
     for (uint32_t i = 0; i < type->param_count; i++)
-        params[count++] = lower_type(m, type->params[i]);
+        params[count++] = passed_type(m, type->params[i]);
     return LLVMFunctionType(result_type(m, type), params, count, false);
 }
 
@@ -74,9 +101,14 @@ LLVMValueRef lower_function_value(struct lower_module *m, uint32_t index) {
         char name[24];
         bool imported = index < m->module->imported_functions;
         snprintf(name, sizeof name, imported ? "import%u" : "f%u", index);
-        LLVMValueRef function = LLVMAddFunction(
-            m->llvm, name, lower_function_type(m, module_functype(m->module, index)));
+        const struct functype *type = module_functype(m->module, index);
+        LLVMValueRef function = LLVMAddFunction(m->llvm, name, lower_function_type(m, type));
         lower_function_attributes(m, function);
+        for (uint32_t i = 0; i < type->param_count; i++)
+            if (is_wide(m, type->params[i]))
+                LLVMAddAttributeAtIndex(function, i + 1, wide_range(m));
+        if (type->result_count == 1 && is_wide(m, type->results[0]))
+            LLVMAddAttributeAtIndex(function, LLVMAttributeReturnIndex, wide_range(m));
         m->functions[index] = function;
     }
     return m->functions[index];
@@ -89,11 +121,14 @@ static void emit_call(struct lower *f, const struct functype *type, LLVMValueRef
     uint32_t extra = relocatable(m) ? 1 : 0;
     LLVMValueRef args[MODULE_MAX_PARAMS + 1];
     if (extra) args[0] = instance;
-    for (uint32_t i = type->param_count; i-- > 0;) args[extra + i] = lower_pop(f);
+    for (uint32_t i = type->param_count; i-- > 0;)
+        args[extra + i] = lower_passed(m, f->builder, type->params[i], lower_pop(f));
     LLVMValueRef call = lower_throwing_call(f, lower_function_type(m, type), callee, args,
                                             type->param_count + extra);
     if (type->result_count == 1) {
-        lower_push(f, call);
+        if (is_wide(m, type->results[0]))
+            LLVMAddCallSiteAttribute(call, LLVMAttributeReturnIndex, wide_range(m));
+        lower_push(f, lower_received(m, f->builder, type->results[0], call));
     } else {
         for (uint32_t i = 0; i < type->result_count; i++)
             lower_push(f, LLVMBuildExtractValue(f->builder, call, i, ""));
@@ -377,8 +412,10 @@ static void define_import_thunk(struct lower_module *m, uint32_t index) {
         type->param_count > type->result_count ? type->param_count : type->result_count;
     LLVMValueRef slots = make_slots(m, builder, slot_count);
     for (uint32_t i = 0; i < type->param_count; i++)
-        LLVMBuildStore(builder, LLVMGetParam(function, extra + i),
-                       slot_at(m, builder, slots, i));
+        LLVMBuildStore(
+            builder,
+            lower_received(m, builder, type->params[i], LLVMGetParam(function, extra + i)),
+            slot_at(m, builder, slots, i));
     LLVMValueRef instance =
         extra ? LLVMGetParam(function, 0)
               : LLVMConstIntToPtr(LLVMConstInt(m->i64, ABI_INSTANCE_BASE, false), m->ptr);
@@ -392,7 +429,7 @@ static void define_import_thunk(struct lower_module *m, uint32_t index) {
             results[i] = LLVMBuildLoad2(builder, lower_type(m, type->results[i]),
                                         slot_at(m, builder, slots, i), "");
         if (type->result_count == 1)
-            LLVMBuildRet(builder, results[0]);
+            LLVMBuildRet(builder, lower_passed(m, builder, type->results[0], results[0]));
         else
             LLVMBuildAggregateRet(builder, results, type->result_count);
     }
@@ -416,16 +453,18 @@ static void define_entry_thunk(struct lower_module *m, uint32_t canonical) {
     uint32_t extra = relocatable(m) ? 1 : 0;
     if (extra) args[0] = LLVMGetParam(function, 2);
     for (uint32_t i = 0; i < type->param_count; i++)
-        args[extra + i] = LLVMBuildLoad2(builder, lower_type(m, type->params[i]),
-                                         slot_at(m, builder, slots, i), "");
+        args[extra + i] = lower_passed(m, builder, type->params[i],
+                                       LLVMBuildLoad2(builder, lower_type(m, type->params[i]),
+                                                      slot_at(m, builder, slots, i), ""));
     LLVMValueRef call =
         LLVMBuildCall2(builder, lower_function_type(m, type), LLVMGetParam(function, 1), args,
                        type->param_count + extra, "");
     LLVMSetTailCallKind(call, LLVMTailCallKindNoTail);
     for (uint32_t i = 0; i < type->result_count; i++)
         LLVMBuildStore(builder,
-                       type->result_count == 1 ? call
-                                               : LLVMBuildExtractValue(builder, call, i, ""),
+                       type->result_count == 1
+                           ? lower_received(m, builder, type->results[0], call)
+                           : LLVMBuildExtractValue(builder, call, i, ""),
                        slot_at(m, builder, slots, i));
     LLVMValueRef instance =
         extra ? LLVMGetParam(function, 2)

@@ -156,7 +156,8 @@ static void emit_return(struct lower *f, const struct lower_block *b) {
     if (b->result_count == 0) {
         LLVMBuildRetVoid(f->builder);
     } else if (b->result_count == 1) {
-        LLVMBuildRet(f->builder, b->end_phis[0]);
+        LLVMBuildRet(f->builder,
+                     lower_passed(f->m, f->builder, f->type->results[0], b->end_phis[0]));
     } else {
         LLVMBuildAggregateRet(f->builder, b->end_phis, b->result_count);
     }

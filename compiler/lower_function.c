@@ -45,8 +45,10 @@ LLVMValueRef lower_local(struct lower *f, uint32_t index) {
         LLVMTypeRef type = lower_type(f->m, f->local_types[index]);
         f->locals[index] = LLVMBuildAlloca(f->entry_builder, type, "");
         LLVMBuildStore(f->entry_builder,
-                       index < f->type->param_count ? LLVMGetParam(f->llvm, extra + index)
-                                                    : LLVMConstNull(type),
+                       index < f->type->param_count
+                           ? lower_received(f->m, f->entry_builder, f->local_types[index],
+                                            LLVMGetParam(f->llvm, extra + index))
+                           : LLVMConstNull(type),
                        f->locals[index]);
     }
     return f->locals[index];

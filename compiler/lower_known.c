@@ -28,7 +28,9 @@ void lower_known(struct lower *f) {
     m->has_known = true;
     LLVMValueRef args[5] = {place_memory_base(f, 0), lower_memory_bytes(f, 0)};
     uint32_t extra = f->instance_argument ? 1 : 0, count = known_param_count(routine);
-    for (uint32_t i = 0; i < count; i++) args[2 + i] = LLVMGetParam(f->llvm, extra + i);
+    for (uint32_t i = 0; i < count; i++)
+        args[2 + i] =
+            lower_received(m, f->builder, f->type->params[i], LLVMGetParam(f->llvm, extra + i));
     LLVMValueRef native = declare(m, routine);
     LLVMValueRef result =
         LLVMBuildCall2(f->builder, LLVMGlobalGetValueType(native), native, args, 2 + count, "");
@@ -40,6 +42,7 @@ void lower_known(struct lower *f) {
     LLVMBasicBlockRef done = LLVMAppendBasicBlockInContext(m->context, f->llvm, "native");
     LLVMBuildCondBr(f->builder, refused, original, done);
     LLVMPositionBuilderAtEnd(f->builder, done);
-    LLVMBuildRet(f->builder, LLVMBuildTrunc(f->builder, result, m->i32, ""));
+    LLVMBuildRet(f->builder, lower_passed(m, f->builder, f->type->results[0],
+                                          LLVMBuildTrunc(f->builder, result, m->i32, "")));
     LLVMPositionBuilderAtEnd(f->builder, original);
 }
