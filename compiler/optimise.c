@@ -58,8 +58,10 @@ static enum status create_machine(const struct compile_options *options,
     };
     /* pinned code knows its address: jump tables and constants by absolute address */
     LLVMRelocMode mode = options->placement == ABI_PINNED ? LLVMRelocStatic : LLVMRelocPIC;
-    *ret = LLVMCreateTargetMachine(target, triple, cpu, "", levels[options->level + 1], mode,
-                                   LLVMCodeModelSmall);
+    /* no vzeroupper before calls and returns: nothing in an object is SSE's old encoding where
+     * the target has AVX, and on the way to the host the gate does it */
+    *ret = LLVMCreateTargetMachine(target, triple, cpu, "-vzeroupper",
+                                   levels[options->level + 1], mode, LLVMCodeModelSmall);
     return *ret ? ST_OK : error_set(err, ST_INTERNAL, "LLVM: no target machine for %s", cpu);
 }
 
@@ -75,18 +77,34 @@ static enum status run_passes(struct lower_module *m, const char *passes,
 }
 
 /*
+ * Puts the address in the place of value. What is at a constant distance from it becomes an
+ * address as well: as a sum of another block it would be one in a register.
+ */
+static void put_address(struct lower_module *m, LLVMValueRef value, uint64_t address) {
+    for (LLVMUseRef use = LLVMGetFirstUse(value); use;) {
+        LLVMValueRef user = LLVMGetUser(use);
+        use = LLVMGetNextUse(use);
+        if (!LLVMIsAGetElementPtrInst(user) || LLVMGetNumOperands(user) != 2 ||
+            LLVMGetGEPSourceElementType(user) != m->i8)
+            continue;
+        LLVMValueRef distance = LLVMGetOperand(user, 1);
+        if (!LLVMIsAConstantInt(distance)) continue;
+        put_address(m, user, address + (uint64_t)LLVMConstIntGetSExtValue(distance));
+    }
+    LLVMReplaceAllUsesWith(value,
+                           LLVMConstIntToPtr(LLVMConstInt(m->i64, address, false), m->ptr));
+    LLVMInstructionEraseFromParent(value);
+}
+
+/*
  * Every call of an anchor becomes the constant address. See placement.c. Found by name: the
  * optimiser deletes a declaration that nothing calls.
  */
 static void resolve_anchor(struct lower_module *m, const char *name, uint64_t address) {
     LLVMValueRef anchor = LLVMGetNamedFunction(m->llvm, name);
     if (!anchor) return;
-    LLVMValueRef constant = LLVMConstIntToPtr(LLVMConstInt(m->i64, address, false), m->ptr);
-    for (LLVMUseRef use; (use = LLVMGetFirstUse(anchor));) {
-        LLVMValueRef call = LLVMGetUser(use);
-        LLVMReplaceAllUsesWith(call, constant);
-        LLVMInstructionEraseFromParent(call);
-    }
+    for (LLVMUseRef use; (use = LLVMGetFirstUse(anchor));)
+        put_address(m, LLVMGetUser(use), address);
     LLVMDeleteFunction(anchor);
 }
 
@@ -149,6 +167,7 @@ static enum status optimise(struct lower_module *m, uint32_t partition,
             replicate_dispatch(m);
             saturate_vectors(m);
         }
+        if (status == ST_OK) fold_below_pointers(m);
     }
     LLVMDisposePassBuilderOptions(options);
     if (status != ST_OK) return status;

@@ -22,6 +22,8 @@ void roll_loops(struct lower_module *m);
 void mark_nowrap(struct lower_module *m);
 /* dispatch.c */
 void replicate_dispatch(struct lower_module *m);
+/* below.c */
+void fold_below_pointers(struct lower_module *m);
 /* saturate_x86.c */
 void saturate_vectors(struct lower_module *m);
 /* canonicalize.c */

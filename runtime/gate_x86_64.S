@@ -180,6 +180,10 @@ gate_push_end:
     mov gate_current(%rip), %rax
     mov %rbx, CROSSING_GUEST_SP(%rax)
     mov CROSSING_HOST_SP(%rax), %rsp
+    cmpl $0, gate_has_avx(%rip) /* generated code leaves it to the gate */
+    je 1f
+    vzeroupper
+1:
     ldmxcsr (%rsp)
     fldcw 4(%rsp)
     xor %ebp, %ebp
