@@ -376,10 +376,19 @@ static _Noreturn void run_frozen_cgi(void) {
     }
 }
 
-static _Noreturn void run(void) {
+/* Until there is a message, which is left where it is. Where the pool has gone instead, nobody
+ * asked for what the guest would do. */
+static void wait_for_a_request(void) {
+    struct pollfd control = {.fd = TENANT_CONTROL_FD, .events = POLLIN};
+    while (ppoll(&control, 1, NULL, NULL) < 0)
+        if (errno != EINTR) _exit(0);
+    if (control.revents != POLLIN) _exit(0);
+}
+
+static _Noreturn void run(bool prepared) {
+    if (tenant.snapshot && tenant.config.requests.prefault) snapshot_prefault(tenant.snapshot);
+    if (prepared) wait_for_a_request();
     if (tenant.snapshot || tenant.state) {
-        if (tenant.snapshot && tenant.config.requests.prefault)
-            snapshot_prefault(tenant.snapshot);
         if (tenant.config.interface == TENANT_CGI) run_frozen_cgi();
         finish(instance_continue(tenant.instance, &tenant.report));
     }
@@ -412,5 +421,5 @@ _Noreturn void tenant_main(uint32_t layers) {
     int state_fd = assign.hibernated ? fds[--count] : -1;
     CHECK(count >= TENANT_ASSIGNED_REST);
     if (take_app(fds, count, state_fd, &err) != ST_OK) give_up(&err);
-    run();
+    run(assign.prepared);
 }

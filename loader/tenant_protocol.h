@@ -39,7 +39,7 @@
 
 #include "base/base.h"
 
-#define TENANT_PROTOCOL_VERSION 2u
+#define TENANT_PROTOCOL_VERSION 3u
 
 enum tenant_message_type {
     ZYGOTE_FORK = 1,
@@ -130,7 +130,8 @@ struct zygote_ended {
 struct tenant_assign {
     struct tenant_header header;
     uint32_t hibernated; /* 1: the last descriptor is a hibernated guest, which goes on */
-    uint32_t reserved;
+    uint32_t prepared;   /* 1: all is made ready, and nothing of the guest runs, until a REQUEST
+                            is there */
 };
 #define TENANT_CONTROL_FD 3
 #define TENANT_CONFIG_FD 4

@@ -122,8 +122,9 @@ struct tenants_out {
 static void put_tenant(void *context, const struct pool_tenant_numbers *t) {
     static const char *const states[] = {
         [POOL_TENANT_STARTING] = "starting", [POOL_TENANT_SPARE] = "spare",
-        [POOL_TENANT_WARMING] = "warming",   [POOL_TENANT_IDLE] = "idle",
-        [POOL_TENANT_BUSY] = "busy",         [POOL_TENANT_ENDING] = "ending"};
+        [POOL_TENANT_PREPARED] = "prepared", [POOL_TENANT_WARMING] = "warming",
+        [POOL_TENANT_IDLE] = "idle",         [POOL_TENANT_BUSY] = "busy",
+        [POOL_TENANT_ENDING] = "ending"};
     struct tenants_out *out = context;
     buffer_printf(out->b, "%s{\"tenant\":%llu,\"pid\":%d,\"state\":\"%s\"",
                   out->more ? "," : "", (unsigned long long)t->tenant, t->pid,
@@ -152,6 +153,7 @@ static void on_status(struct evhttp_request *request, void *context) {
     put_number(&b, "connections", front->connection_count);
     put_number(&b, "tenants", pool.tenants);
     put_number(&b, "spares", pool.spares);
+    put_number(&b, "prepared", pool.prepared);
     put_number(&b, "forks", pool.forks);
     put_number(&b, "zygote_restarts", pool.zygote_restarts);
     buffer_printf(&b, ",\"draining\":%s,\"apps\":[", front->draining ? "true" : "false");

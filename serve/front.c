@@ -233,6 +233,7 @@ static enum status open_all(struct front *front, const struct listen_sockets *so
     struct pool_options pool = {.tenant_program = o->tenant_program,
                                 .group_fd = o->tenants_group_fd,
                                 .spares = o->spares,
+                                .prepared = o->prepared,
                                 .max_tenants = o->max_tenants,
                                 .hibernate_dir = o->state_dir ? hibernated : NULL,
                                 .max_hibernated_bytes = o->max_hibernated_bytes,

@@ -201,6 +201,9 @@ void metrics_write(struct front *front, struct evbuffer *out) {
     single(out, "hutch_tenants", "gauge", "Tenant processes.", (double)pool.tenants);
     single(out, "hutch_spare_tenants", "gauge", "Tenant processes that wait for an app.",
            (double)pool.spares);
+    single(out, "hutch_prepared_tenants", "gauge",
+           "Tenant processes that are ready for the next cold start of their app.",
+           (double)pool.prepared);
     single(out, "hutch_forks_total", "counter", "Tenant processes started.",
            (double)pool.forks);
     single(out, "hutch_zygote_restarts_total", "counter", "Times the zygote was started again.",

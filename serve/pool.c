@@ -52,6 +52,7 @@ static void pool_work(evutil_socket_t fd, short events, void *context) {
     }
     hibernate_work(pool);
     tenants_start(pool);
+    prepared_make(pool);
 }
 
 enum status pool_create(struct event_base *base, const struct pool_options *options,
@@ -76,6 +77,7 @@ enum status pool_create(struct event_base *base, const struct pool_options *opti
     event_assign(&pool->work, base, -1, 0, pool_work, pool);
     event_assign(&pool->later, base, -1, 0, pool_work, pool);
     hibernate_start(pool);
+    prepared_start(pool);
     enum status status = pool->tenant_program && pool->slots
                              ? zygote_start(pool, err)
                              : error_set(err, ST_NO_MEMORY, "out of memory");
@@ -105,6 +107,7 @@ void pool_destroy(struct pool *pool) {
     event_del(&pool->work);
     event_del(&pool->later);
     hibernate_stop(pool);
+    prepared_stop(pool);
     free(pool->slots);
     free(pool->tenant_program);
     free(pool);
@@ -115,6 +118,7 @@ void pool_destroy(struct pool *pool) {
 void pool_numbers(const struct pool *pool, struct pool_numbers *ret) {
     *ret = pool->numbers;
     ret->spares = pool->spare_count;
+    ret->prepared = pool->prepared_count;
     ret->tenants = pool->tenant_count;
     ret->layers = pool->zygote.layers;
     ret->up = pool->zygote.ready;

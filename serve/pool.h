@@ -6,6 +6,7 @@
  *   pool_zygote.c  the zygote: started, watched, started again
  *   pool_tenant.c  the life of a tenant; its messages
  *   pool_app.c     apps, their descriptors and their queue
+ *   pool_prepared.c    tenants for the next cold start of an app
  *   pool_request.c requests: submitted, sent, ended
  *   pool_limit.c   CPU and wall-clock limits of requests
  *   pool_log.c     what guests write, as lines
@@ -50,11 +51,12 @@ struct pool_options {
     const char *tenant_program; /* path of hutch-tenant */
     int group_fd;               /* cgroup.procs of the tenants' control group; 0 or -1: none */
     uint32_t spares;            /* tenants ready for any app; at least 1 */
-    uint32_t max_tenants;       /* of all apps together; 0: 10,000 */
-    uint32_t uid_base;          /* as root: tenants get uids from here on; 0: 2,000,000,000 */
-    uint32_t uid_count;         /* ... so many; 0: 65,536 */
-    uint64_t max_memory_bytes;  /* of any tenant's process, on top of its own limit; 0: 6 GiB */
-    const char *hibernate_dir;  /* files of hibernated instances; NULL: there are none */
+    uint32_t prepared;    /* tenants of apps that had a cold start lately, ready for one more */
+    uint32_t max_tenants; /* of all apps together; 0: 10,000 */
+    uint32_t uid_base;    /* as root: tenants get uids from here on; 0: 2,000,000,000 */
+    uint32_t uid_count;   /* ... so many; 0: 65,536 */
+    uint64_t max_memory_bytes; /* of any tenant's process, on top of its own limit; 0: 6 GiB */
+    const char *hibernate_dir; /* files of hibernated instances; NULL: there are none */
     uint64_t max_hibernated_bytes; /* of them together; 0: no limit */
     uint64_t keep_free_bytes;      /* with less memory left, idle tenants go; 0: they stay */
     void (*log)(void *context, const struct pool_log_line *line); /* or NULL */
@@ -196,7 +198,7 @@ struct pool_app_numbers {
     uint64_t hibernated_refused; /* files that nobody went on from */
 };
 struct pool_numbers {
-    uint32_t spares, tenants;
+    uint32_t spares, prepared, tenants;
     uint64_t forks, zygote_restarts;
     uint32_t layers; /* of the sandbox: bit i, SANDBOX_LAYERS */
     bool up;         /* the zygote answers */
@@ -204,7 +206,8 @@ struct pool_numbers {
 enum pool_tenant_state {
     POOL_TENANT_STARTING, /* no process yet, or not sealed */
     POOL_TENANT_SPARE,
-    POOL_TENANT_WARMING, /* has an app, has not asked for a request */
+    POOL_TENANT_PREPARED, /* has an app, and runs nothing before it has a request */
+    POOL_TENANT_WARMING,  /* has an app, has not asked for a request */
     POOL_TENANT_IDLE,
     POOL_TENANT_BUSY,
     POOL_TENANT_ENDING,

@@ -66,6 +66,7 @@ static struct pool_tenant *take_spare(struct pool_app *app) {
 static void end_all(struct pool_app *app) {
     struct pool_tenant *idle;
     struct pool_app *heir = hibernate_heir(app);
+    prepared_end(app);
     while ((idle = TAILQ_LAST(&app->idle, tenant_list)))
         if (heir)
             tenant_move(idle, heir);
@@ -89,6 +90,7 @@ void app_dispatch(struct pool_app *app) {
     struct pool_request *r;
     while ((r = TAILQ_FIRST(&app->queue))) {
         struct pool_tenant *tenant = TAILQ_FIRST(&app->idle);
+        if (!tenant) tenant = TAILQ_FIRST(&app->prepared);
         if (!tenant) {
             /* Those that go on from a file get their requests once they are up. */
             if (app->coming_count >= app->queue_length || holds_back(app)) break;
@@ -257,6 +259,7 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
     app->config.argv = app->config.env = NULL;
     app->config.dirs = NULL;
     TAILQ_INIT(&app->idle);
+    TAILQ_INIT(&app->prepared);
     TAILQ_INIT(&app->queue);
     if (!app->config.max_instances) app->config.max_instances = DEFAULT_INSTANCES;
     if (!app->config.max_queue) app->config.max_queue = DEFAULT_QUEUE;

@@ -380,13 +380,15 @@ static void on_pressure(evutil_socket_t fd, short events, void *context) {
     struct pool_tenant *t;
     uint64_t now = pool_now_ns(), ignored;
     if (pool->options.keep_free_bytes &&
-        memory_left_bytes(&ignored) < pool->options.keep_free_bytes)
+        memory_left_bytes(&ignored) < pool->options.keep_free_bytes) {
+        while (prepared_give_up(pool)) continue;
         for (unsigned i = 0; i < AT_ONCE && (t = longest_idle(pool, now)); i++) {
             if (!t->app->config.hibernates)
                 tenant_end(t);
             else if (!hibernate_begin(t))
                 break;
         }
+    }
     if (pool->hibernated && ++pool->pressure_turns % CLEAN_TURNS == CLEAN_TURNS / 60)
         hibernated_clean(pool->hibernated, UNSERVED_NS, is_served, pool);
     pool_set_timer(&pool->pressure, PRESSURE_NS);

@@ -1,11 +1,14 @@
 /*
  * pool_private: what the files of the pool share. Everything hangs on struct pool; a tenant is
- * in exactly one of the lists spares, app->idle, or none (starting, busy, ending), and always
- * in pool->slots.
+ * in exactly one of the lists spares, app->idle, app->prepared, or none (starting, busy,
+ * ending), and always in pool->slots.
  *
  *     STARTING --UP, FORKED--> SPARE --ASSIGN--> WARMING --READY--> IDLE <--> BUSY
  *         \______________________\__________________\_________________\_________\--> ENDING
  * --ENDED-->
+ *
+ * In the place of WARMING, a spare may become PREPARED: it is its app's, in app->prepared, and
+ * says nothing until it is BUSY.
  *
  * BUSY includes a tenant that was assigned and given its request in one go (cold).
  */
@@ -85,6 +88,9 @@ struct pool_app {
     uint32_t tenant_count;       /* not counting those that end */
     uint32_t idle_count, warming_count, busy_count, queue_length;
     struct tenant_list idle; /* the one used last is first */
+    struct tenant_list prepared;
+    uint32_t prepared_count, prepared_wanted;
+    uint64_t cold_ns; /* its last cold start */
     struct request_list queue;
     bool removed;
     void (*drained)(void *context);
@@ -128,7 +134,9 @@ struct pool {
     struct event work;        /* dispatch and callbacks, outside of whoever caused them */
     uint32_t cold_count;      /* of requests under way for which a tenant was started */
     uint64_t spares_from_ns; /* since when spares have been put off for them; 0: they are not */
-    struct event later;      /* when they are started all the same */
+    uint32_t prepared_count;
+    struct event prepared_timer;
+    struct event later; /* when they are started all the same */
     struct pool_numbers numbers;
     bool closing;
     struct hibernated_dir *hibernated; /* NULL: nothing is hibernated */
@@ -156,6 +164,8 @@ void tenants_start(struct pool *pool);
 /* A spare becomes the app's, to go on from a hibernated guest (or -1); false where it died
  * meanwhile. */
 bool tenant_assign(struct pool_tenant *tenant, struct pool_app *app, int hibernated_fd);
+/* Or for a request to come: it runs nothing before. */
+bool tenant_prepare(struct pool_tenant *tenant, struct pool_app *app);
 bool tenant_send_request(struct pool_tenant *tenant, struct pool_request *request);
 /* CPU time up to now_ns that is no request's. */
 void tenant_account(struct pool_tenant *tenant, uint64_t now_ns);
@@ -181,6 +191,18 @@ void pool_app_free(struct pool_app *app);
 /* The holder of one of its volumes has gone. */
 void app_lost_volume(struct pool_app *app);
 bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
+
+/* ---- pool_prepared.c ---- */
+void prepared_start(struct pool *pool);
+void prepared_stop(struct pool *pool);
+/* A tenant was started for a request, or (found) a prepared one took it. */
+void prepared_note(struct pool_app *app, bool found);
+/* Prepares spares for apps that want them. */
+void prepared_make(struct pool *pool);
+/* Ends those of the app. */
+void prepared_end(struct pool_app *app);
+/* Ends one, of the app that has waited for longest; false where there is none. */
+bool prepared_give_up(struct pool *pool);
 
 /* ---- pool_hibernate.c ---- */
 void hibernate_start(struct pool *pool);

@@ -75,6 +75,11 @@ static void leave_state(struct pool_tenant *t) {
         TAILQ_REMOVE(&t->pool->spares, t, link);
         t->pool->spare_count--;
         break;
+    case POOL_TENANT_PREPARED:
+        TAILQ_REMOVE(&t->app->prepared, t, link);
+        t->app->prepared_count--;
+        t->pool->prepared_count--;
+        break;
     case POOL_TENANT_WARMING: t->app->warming_count--; break;
     case POOL_TENANT_IDLE:
         TAILQ_REMOVE(&t->app->idle, t, link);
@@ -114,6 +119,8 @@ static void on_backstop(evutil_socket_t fd, short events, void *context) {
 
 void tenant_end(struct pool_tenant *t) {
     if (t->state == POOL_TENANT_ENDING) return;
+    /* Not wanted, or it cannot be: until the next cold start there is no other. */
+    if (t->state == POOL_TENANT_PREPARED) t->app->prepared_wanted = 0;
     leave_state(t);
     if (t->app) t->app->tenant_count--;
     t->state = POOL_TENANT_ENDING;
@@ -457,6 +464,8 @@ void tenants_start(struct pool *pool) {
     const struct pool_app *app;
     TAILQ_FOREACH(app, &pool->apps, link)
     if (app_wants_tenants(app, &count)) wanted += count;
+    if (wanted > pool->options.spares && pool->tenant_count >= pool->options.max_tenants)
+        (void)prepared_give_up(pool);
     if (pool->spare_count + pool->starting_count >= wanted)
         pool->spares_from_ns = 0;
     else if (puts_off(pool, wanted))
@@ -480,10 +489,11 @@ void tenant_forked(struct pool_tenant *t, int pidfd) {
 
 /* What ASSIGN sends, with a session of its own for each volume. 0 or an errno. */
 static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_end,
-                           int hibernated_fd) {
+                           int hibernated_fd, bool prepared) {
     struct tenant_assign message = {
         .header = tenant_header(TENANT_ASSIGN, sizeof message, 0),
         .hibernated = hibernated_fd >= 0,
+        .prepared = prepared,
     };
     int fds[TENANT_MAX_FDS], error = 0;
     uint32_t opened = 0, count = app->fd_count;
@@ -511,29 +521,47 @@ void tenant_move(struct pool_tenant *t, struct pool_app *to) {
     pool_wake(t->pool);
 }
 
-bool tenant_assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd) {
+static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd,
+                   bool prepared) {
     int log_end = -1;
     leave_state(t);
-    t->state = POOL_TENANT_WARMING;
     t->app = app;
     app->tenant_count++;
-    app->warming_count++;
+    if (prepared) {
+        t->state = POOL_TENANT_PREPARED;
+        TAILQ_INSERT_TAIL(&app->prepared, t, link);
+        app->prepared_count++;
+        t->pool->prepared_count++;
+    } else {
+        t->state = POOL_TENANT_WARMING;
+        app->warming_count++;
+    }
     t->log = log_create(t, &log_end);
     int error = ENOMEM;
     if (t->log) {
-        error = send_assignment(t, app, log_end, hibernated_fd);
+        error = send_assignment(t, app, log_end, hibernated_fd, prepared);
         close(log_end);
     }
     if (error) {
         tenant_end(t);
         return false;
     }
+    return true;
+}
+
+bool tenant_assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd) {
+    if (!assign(t, app, hibernated_fd, false)) return false;
     if (app->config.limits.start_ns) pool_set_timer(&t->backstop, app->config.limits.start_ns);
     return true;
 }
 
+bool tenant_prepare(struct pool_tenant *t, struct pool_app *app) {
+    return assign(t, app, -1, true);
+}
+
 bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
-    bool cold = t->state == POOL_TENANT_WARMING;
+    bool prepared = t->state == POOL_TENANT_PREPARED;
+    bool cold = prepared || t->state == POOL_TENANT_WARMING;
     struct tenant_request message = {
         .header =
             tenant_header(TENANT_REQUEST, sizeof message + r->env_bytes, r->submission.id),
@@ -559,6 +587,7 @@ bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
     r->starting = cold;
     r->cold = cold || (t->went_on && t->requests == 1);
     t->pool->cold_count += r->cold;
+    if (cold) prepared_note(t->app, prepared);
     if (t->writing) hibernate_cancel(t);
     r->cpu_start_ns = cpu_ns;
     r->started_ns = pool_now_ns();

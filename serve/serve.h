@@ -55,7 +55,7 @@ struct serve_options {
     const char *tenant_program;   /* path of hutch-tenant */
     const char *cgroup;           /* "auto", "off", or a directory (cgroup.h) */
     int tenants_group_fd;         /* the supervisor's: of the tenants' control group, or -1 */
-    uint32_t spares, max_tenants; /* of the pool */
+    uint32_t spares, prepared, max_tenants; /* of the pool */
     uint64_t max_hibernated_bytes;
     uint64_t keep_free_bytes; /* UINT64_MAX: a twentieth of the machine's, or of a cgroup's */
     uint32_t max_connections;

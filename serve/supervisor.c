@@ -382,6 +382,7 @@ struct serve_options serve_defaults(void) {
                                   .access_log = "-",
                                   .log = "-",
                                   .spares = 2,
+                                  .prepared = 2,
                                   .max_hibernated_bytes = UINT64_C(16) << 30,
                                   .keep_free_bytes = UINT64_MAX,
                                   .max_connections = 8192,

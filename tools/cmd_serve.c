@@ -10,7 +10,7 @@
 struct serve_command {
     struct serve_options options;
     const char *head_time, *body_time, *write_time, *idle_time, *drain_time;
-    const char *head_size, *line_size, *spares, *tenants, *connections, *level;
+    const char *head_size, *line_size, *spares, *prepared, *tenants, *connections, *level;
     const char *keep_free, *max_hibernated;
     bool help;
 };
@@ -67,6 +67,8 @@ static enum status take_values(struct serve_command *c, struct kit_maker *maker,
         status = take_size("max-hibernated", c->max_hibernated, 0, UINT64_MAX,
                            &o->max_hibernated_bytes, err);
     if (status == ST_OK) status = take_number("spares", c->spares, 1, 1000, &o->spares, err);
+    if (status == ST_OK)
+        status = take_number("prepared", c->prepared, 0, 1000, &o->prepared, err);
     if (status == ST_OK)
         status = take_number("max-tenants", c->tenants, 1, 100000, &o->max_tenants, err);
     if (status == ST_OK)
@@ -149,6 +151,7 @@ int cmd_serve(int argc, char **argv) {
         {.name = "max-connections", .value = &c.connections},
         {.name = "max-tenants", .value = &c.tenants},
         {.name = "spares", .value = &c.spares},
+        {.name = "prepared", .value = &c.prepared},
         {.name = "cgroup", .value = &o->cgroup},
         {.name = "keep-free", .value = &c.keep_free},
         {.name = "max-hibernated", .value = &c.max_hibernated},

@@ -405,6 +405,7 @@ static const struct help helps[] = {
      "  -O, --optimize LEVEL         as for compile\n"
      "      --max-tenants N          tenant processes of all apps (default: 10000)\n"
      "      --spares N               tenants ready for any app (default: 2)\n"
+     "      --prepared N             tenants ready for apps started lately (default: 2)\n"
      "      --cgroup DIR             control group for server and tenants; auto (default): "
      "the\n"
      "                               one that systemd delegates; off\n"

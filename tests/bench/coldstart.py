@@ -6,8 +6,10 @@
 
 Systems: hutch-cold (`hutch serve`, reuse fresh, without a snapshot: the program is started for each
 request), hutch-snapshot (it goes on from a snapshot made on deploy), hutch-prefault (and what the
-first request touches is made present first, as `hutch serve` does), native (the same app natively:
-the process started, the app imported, the request answered). The systems of a case take turns.
+first request touches is made present first), these three with --prepared 0: no process has heard of the
+app before its request; hutch-prepared (what `hutch serve` does for an app that was asked lately: a spare
+has done all this before the request, and the guest goes on with it), native (the same app natively: the
+process started, the app imported, the request answered). The systems of a case take turns.
 "flask-x10" is the Flask application with about ten times as many modules imported. DokuWiki is
 PHP over FastCGI; natively Debian's php-cgi, started for each request as a CGI program (native) or as
 a FastCGI process whose first request it is (native-fastcgi). Sinatra is a CGI program, natively
@@ -267,7 +269,8 @@ CASES = {
     "dokuwiki": DokuWiki,
 }
 INSTABOOT = "instaboot: {requests: [{path: \"PATH\", headers: {Host: \"HOST\"}}]}\n"
-SYSTEMS = {"hutch-cold": "", "hutch-snapshot": INSTABOOT, "hutch-prefault": INSTABOOT}
+SYSTEMS = {"hutch-cold": "", "hutch-snapshot": INSTABOOT, "hutch-prefault": INSTABOOT,
+           "hutch-prepared": INSTABOOT}
 
 
 # ---- measuring -------------------------------------------------------------------------------
@@ -322,6 +325,7 @@ class Server:
             self.process = subprocess.Popen(
                 [HUTCH, "serve", "--listen", listen, "--access-log", "off",
                  "--state-dir", self.directory / "state", "--spares", "4", "-O", level,
+                 "--prepared", "4" if system == "hutch-prepared" else "0",
                  self.directory / "app.yaml"], env=env, stdout=log, stderr=log)
         end = time.monotonic() + 1200  # the first time, the module is compiled
         while "ready" not in (text := self.log.read_text()):
@@ -419,7 +423,7 @@ def percentile(samples, share):
 def measure(case, options, rows):
     app = CASES[case]()
     counts = {"hutch-cold": options.cold_starts, "hutch-snapshot": options.starts,
-              "hutch-prefault": options.starts}
+              "hutch-prefault": options.starts, "hutch-prepared": options.starts}
     samples = {system: [] for system in counts}
     running = {}
     try:

@@ -332,6 +332,49 @@ def spares(t, guests):
         t.check(all(r["end"] == "done" for r in ends), "more at once than there are spares", ends)
 
 
+def prepared(t, guests):
+    """Tenants that are ready for the next cold start of their app, and have run nothing of it."""
+    with Driver(prepared=2, max_tenants=6) as d:
+        d.say(f"app a {guests['accept']} fastcgi fresh instances=3", "env SLOW_START=400",
+              f"app slow {guests['accept']} fastcgi fresh", "env SLOW_START=",
+              f"app one {guests['cgi']} cgi fresh instances=1", f"app kept {guests['accept']} fastcgi keep")
+        t.check(d.until(lambda: d.numbers()["spares"] == 2) and d.numbers()["prepared"] == 0, "at first there is none")
+        d.ask("kept", 1)
+        t.check(d.ask("a", 2)["cold"] and d.until(lambda: d.numbers()["prepared"] == 1)
+                and not d.tenants(app="kept", state="prepared"), "one, once its app had a cold start", d.tenants())
+        (ready,) = d.tenants(app="a", state="prepared")
+        r = d.ask("a", 3)
+        t.check(r["end"] == "done" and r["cold"] and r["tenant"] == ready["tenant"], "it takes the next request", r, ready)
+        t.check(d.until(lambda: d.tenants(app="a", state="prepared")), "and there is another")
+        r = d.ask("slow", 4)
+        t.check(d.until(lambda: d.tenants(app="slow", state="prepared")), "of a slow one as well")
+        time.sleep(0.6)
+        (ready,) = d.tenants(app="slow", state="prepared")
+        r = d.ask("slow", 5)
+        t.check(r["tenant"] == ready["tenant"] and r["wall_ns"] >= 400 * MS, "a guest begins with its request", r)
+        (ready,) = d.tenants(app="a", state="prepared")
+        t.check(ready["requests"] == 0 and d.numbers()["prepared"] <= 2, "no more than were asked for", d.tenants())
+        os.kill(ready["pid"], signal.SIGKILL)
+        t.check(d.until(lambda: not d.tenants(app="a")) and d.ask("a", 6)["end"] == "done", "one that dies is not missed")
+        t.check(d.until(lambda: d.tenants(app="a", state="prepared")), "and there is another after the next cold start")
+        d.say("remove a")
+        d.wait(event="drained", app="a")
+        t.check(not d.tenants(app="a"), "it ends with its app")
+        d.say("request one 7", "request one 8", "request one 9")
+        t.check(all(d.done(n)["end"] == "done" for n in (7, 8, 9)), "it is one of the app's instances", d.tenants())
+        t.check(d.until(lambda: len(d.tenants(app="one", state="prepared")) == 1), "where there is one alone", d.tenants())
+        d.say(*(f"request kept {n} sleep 500" for n in range(20, 26)))
+        ends = [d.done(n) for n in range(20, 26)]
+        t.check(all(r["end"] == "done" and r["queue_ns"] < 300 * MS for r in ends), "it gives way to others", ends)
+        d.say("app-numbers one")
+        t.check(d.wait(event="app")["overhead_cpu_ns"] > 0, "what it takes is its app's overhead")
+    with Driver(prepared=2) as d:
+        d.say(f"app a {guests['accept']} fastcgi fresh")
+        d.ask("a", 1)
+        t.check(d.until(lambda: d.tenants(app="a", state="prepared")), "one is ready")
+        t.check(d.until(lambda: not d.tenants(app="a"), 13) and d.numbers()["spares"] == 2, "and goes after a while")
+
+
 def crowd(t, guests):
     with Driver(spares=4) as d:
         d.say(*(f"app a{i} {guests['accept']} fastcgi {reuse} instances=3"
@@ -405,4 +448,4 @@ def hostile_when_hibernating(t, guests):
         t.check(modes <= {0o600}, "nobody else reads them", modes)
 
 
-sys.exit(Tests().run([hostile_when_hibernating, cgi, accepting, limits, starting, idle, deaths, stages, costs, spares, crowd]))
+sys.exit(Tests().run([hostile_when_hibernating, cgi, accepting, limits, starting, idle, deaths, stages, costs, spares, prepared, crowd]))

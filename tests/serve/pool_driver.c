@@ -260,7 +260,7 @@ static void request(char *rest, bool keep_open) {
 }
 
 static void show_tenant(void *context, const struct pool_tenant_numbers *n) {
-    static const char *const states[] = {"starting", "spare", "warming",
+    static const char *const states[] = {"starting", "spare", "prepared", "warming",
                                          "idle",     "busy",  "ending"};
     json_array_append_new(context,
                           json_pack("{sI si ss ss sI sI sI}", "tenant", (json_int_t)n->tenant,
@@ -278,9 +278,10 @@ static void show_numbers(void) {
         if (n.layers >> i & 1)
             json_array_append_new(layers,
                                   json_string(sandbox_layer_name((enum sandbox_layer)i)));
-    print(json_pack("{ss si si sI sI sb so}", "event", "numbers", "spares", (int)n.spares,
-                    "tenants", (int)n.tenants, "forks", (json_int_t)n.forks, "restarts",
-                    (json_int_t)n.zygote_restarts, "up", n.up, "layers", layers));
+    print(json_pack("{ss si si si sI sI sb so}", "event", "numbers", "spares", (int)n.spares,
+                    "prepared", (int)n.prepared, "tenants", (int)n.tenants, "forks",
+                    (json_int_t)n.forks, "restarts", (json_int_t)n.zygote_restarts, "up", n.up,
+                    "layers", layers));
 }
 
 static void show_app(const char *name) {
@@ -395,6 +396,7 @@ int main(int argc, char **argv) {
         .spares = (uint32_t)atoi(argv[2]),
         .max_tenants = argc > 3 ? (uint32_t)atoi(argv[3]) : 0,
         .hibernate_dir = argc > 4 ? argv[4] : NULL,
+        .prepared = getenv("POOL_PREPARED") ? (uint32_t)atoi(getenv("POOL_PREPARED")) : 0,
         .log = on_log,
         .event = on_event,
     };

@@ -32,12 +32,13 @@ def build_guests(directory: pathlib.Path) -> dict[str, pathlib.Path]:
 class Driver:
     """pool_driver with its output read as it comes."""
 
-    def __init__(self, spares=2, max_tenants=0, wrapper=(), tenant=TENANT, hibernate=None):
+    def __init__(self, spares=2, max_tenants=0, wrapper=(), tenant=TENANT, hibernate=None, prepared=0):
         self.events = []
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
             [*wrapper, DRIVER, tenant, str(spares), str(max_tenants), *([hibernate] if hibernate else [])], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            env={**os.environ, "POOL_PREPARED": str(prepared)})
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):

@@ -130,10 +130,10 @@ _hutch() {
         case $previous in
         --state-dir | --secrets-dir | --profile-dir) COMPREPLY=($(compgen -d -- "$word")) && return ;;
         --access-log | --log) COMPREPLY=($(compgen -f -- "$word")) && return ;;
-        -l | --listen | --fastcgi-listen | --admin | --max-* | --spares | --*-timeout) return ;;
+        -l | --listen | --fastcgi-listen | --admin | --max-* | --spares | --prepared | --*-timeout) return ;;
         esac
         if [[ $word == -* ]]; then
-            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --profile-dir --cache-dir --optimize -O --max-tenants --spares --cgroup --keep-free --max-hibernated --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
+            COMPREPLY=($(compgen -W "--listen -l --fastcgi-listen --admin --state-dir --access-log --log --secrets-dir --profile-dir --cache-dir --optimize -O --max-tenants --spares --prepared --cgroup --keep-free --max-hibernated --max-connections --max-header --max-request-line --header-timeout --body-timeout --write-timeout --idle-timeout --drain-timeout --help" -- "$word"))
         else
             COMPREPLY=($(compgen -f -X '!*.@(yaml|yml)' -- "$word") $(compgen -d -S / -- "$word"))
         fi
