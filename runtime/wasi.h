@@ -16,6 +16,7 @@
  *   wasi_path.c     the path_ functions on top of it
  *   wasi_poll.c     clocks and poll_oneoff
  *   wasi_request.c  the request socket: the next request as an accepted connection
+ *   wasi_accept.c   a file that accepts it when it is opened
  *   wasi_watch.c   runs that are looked at, and told the same time and random numbers
  *   wasi_environ.c  the environment, and another one for a program that was frozen with it
  *   wasi_image.c    the same for descriptors that stand for files in an image
@@ -150,6 +151,7 @@ struct wasi_mount {
     uint32_t memfs; /* number of the mount there, and what it may take */
     uint64_t limit_bytes, limit_inodes;
     bool volume;        /* host_fd is a session's socket (volume.h) */
+    bool accepts;       /* the directory with the file that accepts (wasi_request.c) */
     int host_fd;        /* a directory of the host, borrowed by its descriptor; or -1 */
     struct image image; /* bytes is NULL where it is none */
     void *mapping;
@@ -486,6 +488,23 @@ enum wasi_errno wasi_requests_accept(struct wasi *w, struct wasi_descriptor *d, 
                                      uint8_t *ret_fd);
 /* Whether a stream that was accepted is still open. */
 bool wasi_requests_open(const struct wasi *w);
+
+/* The directory of the file that accepts: a mount and its descriptor. There is room for both.
+ */
+enum status wasi_accepts_add(struct wasi *w, struct error *err) must_check;
+#define WASI_ACCEPTS_RIGHTS                                                                    \
+    (WASI_RIGHT_PATH_OPEN | WASI_RIGHT_PATH_CREATE_FILE | WASI_RIGHT_PATH_FILESTAT_SET_SIZE |  \
+     WASI_RIGHT_PATH_FILESTAT_GET | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_FD_READDIR)
+static inline bool wasi_accepts(const struct wasi_descriptor *d) {
+    return d->mount && d->mount->accepts;
+}
+/* These are for descriptors of that directory, after rights and addresses were looked at. */
+enum wasi_errno wasi_accepts_open(struct wasi *w, const struct wasi_descriptor *d,
+                                  const char *path, uint32_t oflags, uint64_t base,
+                                  uint64_t inheriting, uint32_t fdflags, uint8_t *ret_fd);
+void wasi_accepts_filestat(uint8_t *to, enum wasi_abi abi);
+enum wasi_errno wasi_accepts_path_filestat(const char *path, uint8_t *to, enum wasi_abi abi);
+uint32_t wasi_accepts_readdir(uint8_t *to, uint32_t size, uint64_t cookie);
 
 /* After a resume: the generation is another (wasi.c). */
 void wasi_renew(struct wasi *w);

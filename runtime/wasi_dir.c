@@ -114,6 +114,10 @@ enum wasi_errno wasi_fd_readdir(struct wasi *w, struct guest_memory m, uint32_t 
         if (e == WASI_OK) store_u32(n, used);
         return e;
     }
+    if (wasi_accepts(d)) {
+        store_u32(n, wasi_accepts_readdir(bytes, buf_len, cookie));
+        return WASI_OK;
+    }
     if (cookie > INT64_MAX || lseek(d->host_fd, (off_t)cookie, SEEK_SET) < 0)
         return cookie > INT64_MAX ? WASI_EINVAL : wasi_errno_last();
 

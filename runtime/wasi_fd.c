@@ -148,6 +148,10 @@ enum wasi_errno wasi_fd_filestat_get(struct wasi *w, struct guest_memory m, uint
     if (d->volume) return wasi_volume_filestat(d, to, abi);
     if (d->image) return wasi_image_filestat(d, to, abi);
     if (d->files) return wasi_files_filestat(d, to, abi);
+    if (wasi_accepts(d)) {
+        wasi_accepts_filestat(to, abi);
+        return WASI_OK;
+    }
     struct stat st = {0};
     if (!d->requests && fstat(d->host_fd, &st) != 0) return wasi_errno_last();
     wasi_filestat_store(to, &st, d->filetype, abi);

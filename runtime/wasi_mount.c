@@ -96,7 +96,9 @@ struct wasi_descriptor wasi_mount_descriptor(const struct wasi *w,
         .rights_base = wasi_rights_of_type(WASI_FILETYPE_DIRECTORY, -1),
         .rights_inheriting = WASI_RIGHTS_ALL,
     };
-    if (mount->volume) {
+    if (mount->accepts) {
+        d.rights_base = WASI_ACCEPTS_RIGHTS;
+    } else if (mount->volume) {
         d.volume = true;
         d.host_fd = -1;
         d.node = VOLUME_ROOT;
@@ -132,7 +134,8 @@ static enum status create_files(struct wasi *w, const struct wasi_config *config
 enum status wasi_mounts_create(struct wasi *w, const struct wasi_config *config,
                                struct error *err) {
     enum status status = ST_OK;
-    w->mounts = calloc((size_t)config->preopen_count + 1, sizeof *w->mounts);
+    w->mounts =
+        calloc((size_t)config->preopen_count + 1, sizeof *w->mounts); /* wasi_accept.c */
     if (!w->mounts) status = error_set(err, ST_NO_MEMORY, "preopened directories");
     if (status == ST_OK) status = create_files(w, config, err);
     for (uint32_t i = 0; i < config->preopen_count; i++) {
@@ -152,7 +155,7 @@ enum status wasi_mounts_create(struct wasi *w, const struct wasi_config *config,
         if (d.files) memfs_inode(d.files, (uint32_t)d.node)->opens++;
         wasi_descriptor_put(w, fd, &d);
     }
-    return status;
+    return status == ST_OK && config->next_request ? wasi_accepts_add(w, err) : status;
 }
 
 void wasi_mounts_destroy(struct wasi *w) {

@@ -133,6 +133,8 @@ enum wasi_errno wasi_path_open(struct wasi *w, struct guest_memory m, uint32_t f
     const uint64_t data = WASI_RIGHT_FD_READ | WASI_RIGHT_FD_WRITE;
     if (base & data & ~d->rights_inheriting) return WASI_ENOTCAPABLE;
 
+    if (wasi_accepts(d))
+        return wasi_accepts_open(w, d, name, oflags, base, inheriting, fdflags, to);
     int flags = access_flags(base & d->rights_inheriting, oflags) | wasi_open_flags(fdflags);
     flags |= O_NOCTTY;
     if (oflags & WASI_OFLAG_DIRECTORY) flags |= O_DIRECTORY;
@@ -203,6 +205,7 @@ enum wasi_errno wasi_path_filestat_get(struct wasi *w, struct guest_memory m, ui
     if (flags > 1) return WASI_EINVAL;
     if (d->image) return wasi_image_path_filestat(d, name, flags, to, abi);
     if (d->files) return wasi_files_path_filestat(d, name, flags, to, abi);
+    if (wasi_accepts(d)) return wasi_accepts_path_filestat(name, to, abi);
     e = open_to_look(d, name, flags, &host_fd);
     if (e != WASI_OK) return e;
     struct stat st;

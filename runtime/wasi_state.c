@@ -21,12 +21,14 @@ enum state_kind {
     STATE_IMAGE,
     STATE_MEMORY,
     STATE_VOLUME, /* the directory of a volume */
+    STATE_ACCEPTS,
 };
 enum {
     MOUNT_READ_ONLY = 1,
     MOUNT_IMAGE = 2,
     MOUNT_MEMORY = 4,
     MOUNT_VOLUME = 8,
+    MOUNT_ACCEPTS = 16,
 };
 
 struct wasi_region wasi_files_region(const struct wasi *w) {
@@ -45,7 +47,8 @@ enum status wasi_files_resize(struct wasi *w, uint64_t used_bytes, struct error 
 
 static uint32_t mount_flags(const struct wasi_mount *mount) {
     return (mount->read_only ? MOUNT_READ_ONLY : 0u) | (mount->image.bytes ? MOUNT_IMAGE : 0u) |
-           (mount->in_memory ? MOUNT_MEMORY : 0u) | (mount->volume ? MOUNT_VOLUME : 0u);
+           (mount->in_memory ? MOUNT_MEMORY : 0u) | (mount->volume ? MOUNT_VOLUME : 0u) |
+           (mount->accepts ? MOUNT_ACCEPTS : 0u);
 }
 
 static void put_mounts(struct buffer *b, const struct wasi *w) {
@@ -70,6 +73,7 @@ static enum state_kind kind_of(const struct wasi_descriptor *d) {
     if (d->standard) return STATE_STANDARD;
     if (d->image) return STATE_IMAGE;
     if (d->files) return STATE_MEMORY;
+    if (wasi_accepts(d)) return STATE_ACCEPTS;
     if (!d->preopen) return (enum state_kind)0;
     return d->volume ? STATE_VOLUME : STATE_DIRECTORY;
 }
@@ -138,9 +142,11 @@ static enum status damaged(struct error *err, const char *what) {
 
 static enum status check_mounts(struct reader *r, const struct wasi *w, struct error *err) {
     uint32_t count = reader_u32(r);
+    /* Of which one was not the user's, as long as this program has that one too. */
+    uint32_t own = w->mount_count > 0 && w->mounts[w->mount_count - 1].accepts;
     if (!r->failed && count != w->mount_count)
         return error_set(err, ST_INCOMPATIBLE, "%u preopened directories, not %u",
-                         w->mount_count, count);
+                         w->mount_count - own, count - (count > 0 ? own : 0));
     for (uint32_t i = 0; i < w->mount_count && !r->failed; i++) {
         const struct wasi_mount *mount = &w->mounts[i];
         uint32_t flags = reader_u32(r);
@@ -263,6 +269,11 @@ static enum status bind(const struct wasi *w, const struct restored *to, uint8_t
             d->filetype != WASI_FILETYPE_DIRECTORY)
             return damaged(err, "a volume that is none");
         d->volume = true;
+        break;
+    case STATE_ACCEPTS:
+        if (!mount || !mount->accepts || d->filetype != WASI_FILETYPE_DIRECTORY ||
+            d->rights_base & ~WASI_ACCEPTS_RIGHTS)
+            return damaged(err, "a directory that accepts and is none");
         break;
     default: return damaged(err, "a descriptor of an unknown kind");
     }

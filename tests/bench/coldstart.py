@@ -12,8 +12,8 @@ has done all this before the request, and the guest goes on with it), native (th
 process started, the app imported, the request answered). The systems of a case take turns.
 "flask-x10" is the Flask application with about ten times as many modules imported. DokuWiki is
 PHP over FastCGI; natively Debian's php-cgi, started for each request as a CGI program (native) or as
-a FastCGI process whose first request it is (native-fastcgi). Sinatra is a CGI program, natively
-Debian's ruby.
+a FastCGI process whose first request it is (native-fastcgi). Sinatra is Ruby over FastCGI, natively
+Debian's ruby with the same adapter.
 
 A row of build/bench/coldstart.json is {"case", "system", "p50_us", "p99_us", "n"}.
 """
@@ -230,7 +230,7 @@ class DokuWiki:
 
 
 class Sinatra:
-    """A Sinatra application on Ruby, loaded by the Rack adapter. Natively Debian's ruby, as a CGI program."""
+    """A Sinatra application on Ruby, by the Rack adapter. Natively Debian's ruby with the same adapter."""
 
     def __init__(self):
         available = guests()
@@ -242,21 +242,20 @@ class Sinatra:
 
     def yaml(self):
         mounts = "".join(f"  - source: {image}\n    path: {path}\n" for image, path in self.images)
-        return (f"module: {self.ruby}\ninterface: cgi\nenv: {{RUBYLIB: /gems}}\n"
-                "args: [/hutch/rack_cgi.rb, /app/config.ru]\n"
+        return (f"module: {self.ruby}\ninterface: fastcgi\nenv: {{RUBYLIB: /gems}}\n"
+                "args: [/hutch/rack_server.rb, /app/config.ru]\n"
                 f"mounts:\n{mounts}  - source: {ROOT / 'adapters/ruby'}\n    path: /hutch\n"
                 f"  - source: {ROOT / 'tests/integration/apps/sinatra'}\n    path: /app\n"
-                "limits: {memory: 256M, cpu: 60s, wall: 120s}\n")
+                "limits: {memory: 256M, cpu: 60s, wall: 120s, start: 120s}\n")
 
     def natives(self):
         if not self.native_ruby:
             raise BenchError("no ruby here, so there is no native row")
-        return {"native": NativeCgi(self, [self.native_ruby, str(ROOT / "adapters/ruby/rack_cgi.rb"),
-                 str(ROOT / "tests/integration/apps/sinatra/config.ru")],
-                {"RUBYLIB": str(self.place / "site"), "GATEWAY_INTERFACE": "CGI/1.1",
-                 "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "",
-                 "HTTP_HOST": "localhost", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
-                 "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1"})}
+        return {"native": Native(
+            self, [self.native_ruby, str(ROOT / "adapters/ruby/rack_server.rb"),
+                   str(ROOT / "tests/integration/apps/sinatra/config.ru")],
+            {"RUBYLIB": str(self.place / "site")}, descriptor=0,
+            request=fastcgi_client.request(fastcgi_client.environment("GET", "/", {}, None)))}
 
 
 LEAST = 50

@@ -420,8 +420,8 @@ def asleep(server, names):
 
 
 @test
-def tokens_of_cgi():
-    """PHP and Ruby, a process for each request: no token twice."""
+def php_tokens():
+    """A process for each request, from one snapshot: no token twice."""
     scripts = WORK / "php-tokens"
     scripts.mkdir()
     (scripts / "index.php").write_text(
@@ -432,9 +432,8 @@ def tokens_of_cgi():
     php = {"module": path, "interface": "cgi", "env": {"PHPRC": "/hutch"},
            "mounts": {"/srv": str(scripts), "/hutch": str(ROOT / "adapters/php")},
            "site": {"root": "/srv", "index": ["index.php"]}, "limits": {"memory": "128M"}}
-    with Server({"php": {**php, "instaboot": True}, "ruby": ruby_app(APPS / "rack")}) as server:
+    with Server({"php": {**php, "instaboot": True}}) as server:
         different([server.get("/php/").text for _ in range(8)], 9, "php: no token twice", server.text()[-1500:])
-        different([server.get("/ruby/tokens").text for _ in range(6)], 5, "ruby: no token twice", server.text()[-1500:])
 
 
 @test
@@ -591,19 +590,124 @@ def own_php():
 
 def ruby_app(directory, **more):
     path, _ = guest("ruby")
-    return {"module": path, "interface": "cgi", "args": ["/hutch/rack_cgi.rb", "/app/config.ru"],
+    return {"module": path, "interface": "fastcgi", "args": ["/hutch/rack_server.rb", "/app/config.ru"],
             "mounts": {"/app": str(directory), "/hutch": str(ROOT / "adapters/ruby"), **more.pop("mounts", {})},
-            "limits": {"memory": "256M", "cpu": "60s", "wall": "120s"}, **more}
+            "limits": {"memory": "256M", "cpu": "60s", "wall": "120s", "start": "120s", **more.pop("limits", {})}, **more}
+
+
+@contextlib.contextmanager
+def native_ruby(config):
+    """The adapter under the Ruby of this machine, on a listening socket."""
+    place = pathlib.Path(tempfile.mkdtemp(dir=WORK)) / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place))
+        listener.listen()
+        with open(place.with_name("log"), "wb") as log:
+            process = subprocess.Popen(["ruby", ROOT / "adapters/ruby/rack_server.rb", config], stdin=listener,
+                                       stdout=log, stderr=log)
+        try:
+            yield place
+        finally:
+            process.kill()
+            process.wait()
+
+
+@test
+def adapter_rack():
+    """The adapter alone: bodies of any size, streams, and what is no FastCGI."""
+    import struct
+    begin, keep = struct.pack("!HB5x", 1, 0), struct.pack("!HB5x", 1, 1)
+    record, pairs = fastcgi_client.record, fastcgi_client.pairs
+    cases = {
+        "noise": os.urandom(400), "version": b"\2" + record(1, begin)[1:], "cut": record(1, begin)[:10],
+        "role": record(1, struct.pack("!HB5x", 2, 0)), "params cut": record(1, begin) + record(4, b"\x05\x05ab") + record(4),
+        "length": record(1, begin) + record(4, b"\xff\xff\xff\xff\x7f") + record(4),
+        "length cut": record(1, begin) + record(4, b"\xff\xff") + record(4),
+        "begin cut": record(1, b"\0"), "abort": record(1, begin) + record(2), "unknown type": record(77, b"x", 0),
+        "body cut": record(1, begin) + record(4, pairs({"PATH_INFO": "/echo", "REQUEST_METHOD": "POST",
+                                                        "CONTENT_LENGTH": "9"})) + record(4) + record(5, b"abc"),
+        "nothing": b"",
+    }
+    with native_ruby(APPS / "rack/config.ru") as place:
+        def request(method, target, **more):
+            return fastcgi_client.fastcgi(place, method, target, **more)
+        for size in (0, 3, 300_000, 3_000_000):
+            body = os.urandom(size)
+            a = request("POST", "/echo", body=body)
+            check(a.status == 200 and a.body == body and a.ended, f"{size} bytes there and back", (a.status, len(a.body)))
+        a = request("GET", "/stream")
+        check(a.body == b"0\n1\n2\n3\n" and a.pieces[-1][0] - a.pieces[0][0] > 0.1, "a stream comes in pieces", a.pieces)
+        a = request("GET", "/raise-late")
+        check(a.body == b"begun\n" and not a.ended, "an answer that breaks off", a.__dict__)
+        a = request("GET", "/raise")
+        check(a.status == 500 and b"asked to" not in a.body and a.ended, "an exception", (a.status, a.body))
+        check("asked to" in place.with_name("log").read_text(), "and its place in the log")
+        check(request("GET", "/split").status == 500, "a line break in a header")
+        for name, data in cases.items():
+            with contextlib.closing(fastcgi_client.connect(place, 5)) as s:
+                fastcgi_client.send(s, data)
+                s.shutdown(socket.SHUT_WR)
+                while fastcgi_client.receive(s):
+                    pass
+            check(request("GET", "/cookies").status == 200, f"goes on after: {name}", place.with_name("log").read_text()[-600:])
+        values = pairs(fastcgi_client.environment("GET", "/count", {}, None))
+        with contextlib.closing(fastcgi_client.connect(place, 5)) as s:
+            got = b""
+            for number in (1, 2):  # two on one connection
+                fastcgi_client.send(s, record(1, keep, number) + record(4, values, number) + record(4, b"", number)
+                                    + record(5, b"", number))
+                while got.count(b"\1\3\0") < number:
+                    got += s.recv(65536)
+            check(b"\r\n\r\n1\n" in got and b"\r\n\r\n2\n" in got, "two requests on one connection", got)
 
 
 @test
 def sinatra():
+    """From the beginning; and after requests that are in the snapshot: kept, put back, and fresh."""
     _, images = guest("sinatra")
-    with Server({"site": ruby_app(APPS / "sinatra", mounts=images, env={"RUBYLIB": "/gems"})}) as server:
-        for _ in range(2):
-            r = server.get("/site/")
-            check(r.status == 200 and r.body == b"hello\n" and r.getheader("X-Content-Type-Options") == "nosniff",
-                  "a route", (r.status, r.getheaders(), r.body, server.text()[-2000:]))
+    app = ruby_app(APPS / "sinatra", mounts=images, env={"RUBYLIB": "/gems"})
+    warm = {"instaboot": {"requests": [{"path": "/"}, {"path": "/hello/me"}]}}
+    apps = {"cold": {**app, "limits": {**app["limits"], "instances": 1}}}
+    for reuse in ("keep", "reset", "fresh"):
+        apps[reuse] = {**app, "reuse": reuse, **warm}
+    with Server(apps) as server:
+        check("no snapshot" not in server.text(), "snapshots are made", server.text()[-1500:])
+        for name in apps:
+            for _ in range(3):
+                r = server.get(f"/{name}/")
+                check(r.status == 200 and r.body == b"hello\n" and r.getheader("X-Content-Type-Options") == "nosniff",
+                      f"{name}: a route", (r.status, r.getheaders(), r.body, server.text()[-2000:]))
+            check(server.get(f"/{name}/hello/you%20there").text == "Hello, you there\n", f"{name}: a parameter")
+            r = server.request("POST", f"/{name}/sum", "a=2&b=3", {"Content-Type": "application/x-www-form-urlencoded"})
+            check(r.status == 200 and r.body == b"5\n", f"{name}: a form", (r.status, r.body))
+            check(server.get(f"/{name}/none").status == 404, f"{name}: 404")
+            different([server.get(f"/{name}/random").text for _ in range(4)], 2, f"{name}: no number twice")
+
+
+@test
+def ruby_snapshots():
+    """Instances that start from one snapshot: the state is the same, random numbers never are; one that is kept sleeps."""
+    app = ruby_app(APPS / "rack", instaboot={"requests": [{"path": "/count"}, {"path": "/tokens"}]})
+    one = {**app["limits"], "instances": 1}
+    apps = {reuse: {**app, "reuse": reuse} for reuse in ("fresh", "reset")}
+    apps["keep"] = {**app, "reuse": "keep", "limits": one}
+    apps["sleep"] = {**app, "reuse": "keep", "limits": one, "hibernate": {"idle": "1s"}}
+    with Server(apps) as server:
+        check("no snapshot" not in server.text(), "snapshots are made", server.text()[-1500:])
+        for name in ("fresh", "reset"):
+            counts = {server.get(f"/{name}/count").text for _ in range(4)}
+            check(counts == {"2\n"}, f"{name}: the snapshot's state each time", (counts, server.text()[-1500:]))
+        counts = [server.get("/keep/count").text for _ in range(3)]
+        check(counts == ["2\n", "3\n", "4\n"], "keep goes on from the snapshot", counts)
+        texts = [server.get(f"/{name}/tokens").text for name in ("fresh", "reset", "keep") for _ in range(6)]
+        different(texts, 8, "no token twice", server.text()[-1500:])
+        counts, tokens = [], []
+        for _ in range(3):
+            counts.append(server.get("/sleep/count").text)
+            tokens.append(server.get("/sleep/tokens").text)
+            check(asleep(server, ["sleep"]), "an idle instance is written out", server.text()[-1500:])
+        check(counts == ["2\n", "3\n", "4\n"], "and goes on with its state", counts)
+        different(tokens, 8, "with numbers of its own")
 
 
 @test
@@ -614,6 +718,13 @@ def ruby_rack():
         r = server.request("POST", "/all/echo", b"abc")
         check(r.body == b"abc" and r.getheader("x-middleware") == "yes", "map, use and the body", (r.status, r.body))
         check(server.get("/all/raise").status == 500, "an exception")
+        check("asked to (RuntimeError)" in server.text(), "its place is in the log", server.text()[-1500:])
+        body = os.urandom(1_000_000)
+        check(server.request("POST", "/all/echo", body).body == body, "a large body there and back")
+        check(server.get("/all/stream").body == b"0\n1\n2\n3\n", "a stream")
+        with contextlib.suppress(http.client.HTTPException, OSError):
+            r = server.get("/all/raise-late")
+            check(False, "an answer that breaks off is not taken for whole", r.body)
         r = server.get("/all/cookies")
         check([v for k, v in r.getheaders() if k == "set-cookie"] == ["a=1", "b=2"], "two headers of one name", r.getheaders())
         check(server.get("/all/none").status == 404, "404")

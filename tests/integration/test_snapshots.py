@@ -456,7 +456,7 @@ def cannot_be_made():
     (WORK / "dir").mkdir(exist_ok=True)
     (WORK / "dir/file").write_text("x")
     expect(run("snapshot", "create", "-o", path, "--dir", "dir", guest("frozen"), "open"), 1,
-           err="descriptor 5 is an open file")
+           err="descriptor 6 is an open file")
     expect(run("snapshot", "create", "-o", WORK / "none/x", guest("frozen")), 1, err="No such file")
     small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # noqa: E731
     expect(run("snapshot", "create", "-o", path, guest("frozen"), limits=small), 1,
