@@ -109,6 +109,7 @@ static enum status read_all(struct broker *b, struct error *err) {
     keep_counts(b); /* what a new kit does not take over, it goes on from */
     for (uint32_t i = 0; i < b->options->source_count && status == ST_OK; i++)
         status = read_source(b, &list, b->options->sources[i], err);
+    if (b->options->read_done) b->options->read_done(b->options->context);
     if (status == ST_OK) status = check_conflicts(&list, err);
     if (status != ST_OK) {
         free_kits(&list);

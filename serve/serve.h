@@ -67,6 +67,9 @@ struct serve_options {
      * For what needs more than this folder may use (the compiler).
      */
     enum status (*make_kit)(void *context, struct serve_kit *kit, struct error *err);
+    /* All apps have been read, or one was in error: the kits of one reading may have shared
+     * what was made for them. May be NULL. */
+    void (*read_done)(void *context);
     /* Keeps what instances of the app have counted; called for each kit now and then and before
      * the kit is freed. NULL where nothing is counted. */
     void (*keep_counts)(void *context, const struct serve_kit *kit);

@@ -181,6 +181,7 @@ int cmd_serve(int argc, char **argv) {
         o->take_counts = serve_counts_take;
     }
     o->make_kit = serve_kit_make;
+    o->read_done = serve_seen_forget;
     o->mend_kit = serve_kit_mend;
     o->read_name = serve_kit_read_name;
     o->context = &maker;

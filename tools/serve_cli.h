@@ -3,6 +3,7 @@
  *
  *   hutch_serve.c   main          cmd_serve.c   the command line
  *   serve_kit.c     an app -> what the pool needs: object, images, arguments, environment
+ *   serve_seen.c      what of it other apps have needed already
  *   serve_volume.c     its persistent volumes
  *   serve_snapshot.c   and the snapshot that its instances start from
  *   serve_counts.c     or the memory in which they count, and the profile of it
@@ -15,6 +16,9 @@
 #include "tools/arguments.h"
 #include "tools/cli.h"
 
+#include <sys/stat.h>
+
+struct kit_seen;
 struct kit_maker {
     const char *cache_dir;   /* NULL: the default place */
     const char *secrets_dir; /* where imported apps find their secrets */
@@ -24,12 +28,26 @@ struct kit_maker {
     bool opened;
     const char *state_dir;      /* where persistent volumes lie; NULL: nowhere */
     struct kit_volume *volumes; /* holders that the broker is connected to */
+    struct kit_seen *seen;      /* within one reading of the apps */
 };
 /* struct serve_options.make_kit; context is the struct kit_maker. */
 enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *err);
 /* struct serve_options.read_name: an imported app. Its secrets lie in secrets_dir. */
 enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,
                                 struct error *err);
+/* serve_seen.c: a descriptor of what was made of the file or directory before, in this reading
+ * of the apps. ret_st is what stat(2) says of it, to be handed to serve_seen_keep. */
+enum serve_seen_kind {
+    SERVE_SEEN_MODULE,
+    SERVE_SEEN_MOUNT
+};
+bool serve_seen_find(const struct kit_maker *m, enum serve_seen_kind kind, const char *path,
+                     struct stat *ret_st, int *ret_fd);
+void serve_seen_keep(struct kit_maker *m, enum serve_seen_kind kind, const char *path,
+                     const struct stat *st, int fd);
+/* struct serve_options.read_done */
+void serve_seen_forget(void *context);
+
 /* The control connection of a persistent volume's holder, which is started where it does not
  * run. ret_fd is the caller's. */
 enum status serve_volume_open(struct kit_maker *m, const struct app *app,

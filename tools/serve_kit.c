@@ -46,11 +46,16 @@ static enum status obtain(struct kit_maker *m, const struct app *app,
 
 static enum status module_from_file(struct kit_maker *m, struct serve_kit *kit,
                                     struct error *err) {
+    const char *path = kit->app->module.text;
+    struct stat st;
+    if (serve_seen_find(m, SERVE_SEEN_MODULE, path, &st, &kit->object_fd)) return ST_OK;
     auto_buffer struct buffer wasm = {0};
-    enum status status = module_file_read(kit->app->module.text, &wasm, NULL, err);
+    enum status status = module_file_read(path, &wasm, NULL, err);
     if (status != ST_OK) return status;
     struct digest digest = digest_of(wasm.bytes, wasm.size);
-    return obtain(m, kit->app, &digest, &wasm, &kit->object_fd, err);
+    status = obtain(m, kit->app, &digest, &wasm, &kit->object_fd, err);
+    if (status == ST_OK) serve_seen_keep(m, SERVE_SEEN_MODULE, path, &st, kit->object_fd);
+    return status;
 }
 
 static enum status copy_string(struct serve_kit *kit, const char *text, const char **ret,
@@ -143,9 +148,16 @@ static enum status open_mount(struct kit_maker *m, struct serve_kit *kit,
     struct tenant_dir dir = {.fd = -1, .guest = mount->path, .read_only = true, .image = true};
     struct cache *cache = open_cache(m, kit->app->file);
     enum status status;
-    if (mount->kind == APP_MOUNT_PATH) {
+    struct stat st;
+    if (mount->kind == APP_MOUNT_PATH &&
+        serve_seen_find(m, SERVE_SEEN_MOUNT, mount->source, &st, &dir.fd)) {
+        status = ST_OK;
+    } else if (mount->kind == APP_MOUNT_PATH) {
         status = bundle_image_open(mount->source, &dir.fd, err);
-        if (status == ST_OK) keep_image(cache, &dir.fd);
+        if (status == ST_OK) {
+            keep_image(cache, &dir.fd);
+            serve_seen_keep(m, SERVE_SEEN_MOUNT, mount->source, &st, dir.fd);
+        }
     } else {
         struct cache_name name;
         if (!cache) return error_set(err, ST_NOT_FOUND, "the store cannot be opened");

@@ -522,3 +522,43 @@ def control_groups():
                            capture_output=True, text=True, check=False)
     check("/tmp is no control group" in wrong.stderr and wrong.returncode == 1, "what is none",
           wrong)
+
+
+def bytes_read(pid):
+    """By read(2) and its like, whether or not a disk was asked."""
+    rows = pathlib.Path(f"/proc/{pid}/io").read_text().splitlines()
+    return {k: int(v) for k, v in (row.split(":") for row in rows)}["rchar"]
+
+
+@test
+def what_apps_share_is_read_once():
+    """Thirty apps on one module and one directory: both are read for the first of them."""
+    size, count = 3 << 20, 30
+    module, tree = WORK / "large.wasm", WORK / "shared-tree"
+    section = b"\5large" + bytes(size)  # a custom section
+    length = len(section)
+    leb = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14 & 0x7F | 0x80,
+                 length >> 21])
+    module.write_bytes(guest("http").read_bytes() + b"\0" + leb + section)
+    tree.mkdir(exist_ok=True)
+    (tree / "file").write_bytes(os.urandom(size))
+    text = app("http", more=f"mounts: [{{source: {tree}, path: /tree}}]\n").replace(
+        str(guest("http")), str(module))
+    apps = {f"app{i}": text.replace("{path: /http}", f"{{host: app{i}, path: /}}")
+            for i in range(count)}
+    with serve(**apps) as s:
+        check(all(s.get("/x", headers={"Host": name})[0] == 200 for name in ("app0", "app29")),
+              "the first and the last are served")
+        try:
+            read = bytes_read(s.child("broker"))
+        except PermissionError:
+            return
+        check(read < 6 * size, "the module and the directory are read once", read, size)
+        # a reload looks again
+        (tree / "file").write_bytes(os.urandom(size))
+        s.signal(signal.SIGHUP)
+        check(wait_for(lambda: bytes_read(s.child("broker")) >= read + size, 20),
+              "and again after SIGHUP")
+        time.sleep(0.5)
+        again = bytes_read(s.child("broker")) - read
+        check(again < 6 * size, "and again once", again, size)
