@@ -99,6 +99,10 @@ void cleanup_file(FILE **file);
 #define auto_buffer __attribute__((cleanup(buffer_finish)))
 #define auto_arena __attribute__((cleanup(arena_finish)))
 
+/* For large arrays that are zero at first: behind all that is small, so that what a process
+ * writes of its own data lies together. */
+#define far_zeros __attribute__((section(".lbss")))
+
 /* Hands a descriptor over: returns it and leaves -1 behind. */
 static inline int steal_fd(int *fd) {
     int taken = *fd;

@@ -143,7 +143,7 @@ static int install(struct program *p) {
 }
 
 /* Built before the first fork, its pages are shared by all tenants. */
-static struct program tenant_program;
+static far_zeros struct program tenant_program;
 void seccomp_prepare(void) {
     if (tenant_program.size == 0) build(&tenant_program, rules, countof(rules));
 }
@@ -154,7 +154,7 @@ int seccomp_enter(void) {
 }
 
 int seccomp_enter_volume(void) {
-    static struct program program;
+    static far_zeros struct program program;
     build(&program, volume_rules, countof(volume_rules));
     return install(&program);
 }

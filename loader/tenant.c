@@ -31,7 +31,7 @@ static struct tenant {
     struct arena arena;
 } tenant;
 /* A request's message with its environment. Touched as far as messages reach. */
-static union {
+static far_zeros union {
     struct tenant_header header;
     struct tenant_request request;
     struct tenant_hibernate hibernate;

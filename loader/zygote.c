@@ -229,10 +229,10 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
  * are kept.
  */
 #define HOST_STACK_BYTES ((size_t)256 << 10)
-static _Alignas(4096) uint8_t host_stack[HOST_STACK_BYTES];
+static far_zeros _Alignas(4096) uint8_t host_stack[HOST_STACK_BYTES];
 
 static void leave_first_stack_behind(void) {
-    static char text[1 << 14];
+    static far_zeros char text[1 << 14];
     auto_fd int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     size_t size = 0;
     for (ssize_t n; maps >= 0 && size < sizeof text - 1 &&
@@ -248,6 +248,31 @@ static void leave_first_stack_behind(void) {
     static char name[] = "hutch-tenant", *nothing[] = {NULL};
     program_invocation_name = program_invocation_short_name = name;
     environ = nothing;
+}
+
+/*
+ * So do libc's heap and its thread's block: in a mapping close by, and not at the break, which
+ * the kernel puts far away from a static PIE. The break does not move where the soft
+ * RLIMIT_DATA is 0, while mappings are then held to the hard one (mm/mmap.c, may_expand_vm);
+ * libc maps memory where the break fails. The thread's block is there before main is, so the
+ * program is started once more under that limit.
+ */
+void zygote_leave_break(char **argv) {
+    struct rlimit data;
+    if (getrlimit(RLIMIT_DATA, &data) != 0) return;
+    if (data.rlim_cur == 0) {
+        void *volatile first = malloc(1); /* the heap stays where it begins */
+        free(first);
+        data.rlim_cur = data.rlim_max;
+        (void)prctl(PR_SET_NAME, "hutch-tenant", 0, 0, 0); /* it would be exe */
+    } else {
+        const struct rlimit none = {.rlim_cur = 0, .rlim_max = data.rlim_max};
+        if (setrlimit(RLIMIT_DATA, &none) != 0) return;
+        void *tried =
+            mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (tried != MAP_FAILED) execv("/proc/self/exe", argv);
+    }
+    (void)setrlimit(RLIMIT_DATA, &data);
 }
 
 struct begin {

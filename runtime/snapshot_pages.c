@@ -34,7 +34,7 @@ enum status snapshot_prepare(int proc_fd, struct error *err) {
 
 enum status pages_scan(uint64_t start, uint64_t end, bool private_only, pages_visitor visit,
                        void *context, struct error *err) {
-    static struct pages_region regions[PAGES_MAX_REGIONS];
+    static far_zeros struct pages_region regions[PAGES_MAX_REGIONS];
     if (pagemap_fd < 0)
         return error_set(err, ST_UNSUPPORTED, "which pages were touched is not known here");
     while (start < end) {

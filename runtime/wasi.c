@@ -90,9 +90,10 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
 
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
                         struct error *err) {
-    /* The scratch room is not cleared: its pages are not there until something needs them. */
-    struct wasi *w = malloc(sizeof *w);
-    if (w) memset(w, 0, offsetof(struct wasi, scratch));
+    /* Its pages are not there until something needs them. */
+    static far_zeros union wasi_scratch scratch;
+    struct wasi *w = calloc(1, sizeof *w);
+    if (w) w->scratch = &scratch;
     bool taken = false;
     enum status status =
         w ? fill(w, config, &taken, err) : error_set(err, ST_NO_MEMORY, "WASI state");
@@ -187,7 +188,8 @@ enum wasi_errno wasi_random_get(struct wasi *w, struct guest_memory m, uint32_t 
 }
 
 void wasi_forget(struct wasi *w) {
-    memset(&w->scratch, 0, sizeof w->scratch);
+    memset(w->scratch, 0, w->scratch_bytes);
+    w->scratch_bytes = 0;
     wasi_renew(w);
 }
 

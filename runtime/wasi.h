@@ -197,6 +197,14 @@ struct wasi_environ_room {
     uint32_t vector, buffer;           /* where it has it then */
 };
 
+/* Room for one call; too much for a stack, and nothing may be allocated there. One for all: a
+ * call is over before the next one begins. */
+union wasi_scratch {
+    struct iovec iovecs[WASI_MAX_IOVECS];
+    struct pollfd pollfds[WASI_MAX_SUBSCRIPTIONS];
+    uint8_t bytes[32768]; /* directory entries */
+};
+
 struct wasi {
     struct wasi_descriptor *descriptors;
     uint32_t capacity;  /* all beyond are unused */
@@ -214,13 +222,14 @@ struct wasi {
     uint64_t generation; /* another one after each resume and reset; 0 before the first */
     struct wasi_environ_room room;
     struct wasi_watch *watch; /* borrowed; NULL: nobody looks */
-    /* Room for one call; too much for a stack, and nothing may be allocated there. */
-    union {
-        struct iovec iovecs[WASI_MAX_IOVECS];
-        struct pollfd pollfds[WASI_MAX_SUBSCRIPTIONS];
-        uint8_t bytes[32768]; /* directory entries */
-    } scratch;
+    union wasi_scratch *scratch;
+    size_t scratch_bytes; /* of it that calls have written since it was zero */
 };
+
+/* Before that much of the room is written. */
+static inline void wasi_scratch_use(struct wasi *w, size_t size_bytes) {
+    if (w->scratch_bytes < size_bytes) w->scratch_bytes = size_bytes;
+}
 
 /* ---- guest memory ------------------------------------------------------------------------ */
 

@@ -123,11 +123,12 @@ enum wasi_errno wasi_fd_readdir(struct wasi *w, struct guest_memory m, uint32_t 
 
     struct output out = {.bytes = bytes, .size = buf_len};
     while (out.used < out.size) {
-        uint8_t *batch = w->scratch.bytes;
+        uint8_t *batch = w->scratch->bytes;
         long got = syscall(SYS_getdents64, d->host_fd, batch,
-                           batch_size(&out, sizeof w->scratch.bytes));
+                           batch_size(&out, sizeof w->scratch->bytes));
         if (got < 0) return wasi_errno_last();
         if (got == 0) break;
+        wasi_scratch_use(w, (size_t)got);
         for (long at = 0; at < got;) {
             uint16_t length;
             memcpy(&length, batch + at + HOST_LENGTH, 2);

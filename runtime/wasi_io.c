@@ -13,13 +13,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Fills w->scratch.iovecs. EFAULT where the list or any piece lies outside of the memory. */
+/* Fills w->scratch->iovecs. EFAULT where the list or any piece lies outside of the memory. */
 static enum wasi_errno iovecs_load(struct wasi *w, struct guest_memory m, uint32_t iovs,
                                    uint32_t iovs_len, int *ret_count) {
     const uint8_t *list = guest_array(m, iovs, iovs_len, 8);
     if (!list) return WASI_EFAULT;
     int count = 0;
     uint64_t total = 0;
+    wasi_scratch_use(w, (iovs_len < WASI_MAX_IOVECS ? iovs_len : WASI_MAX_IOVECS) *
+                            sizeof(struct iovec));
     for (uint32_t i = 0; i < iovs_len && count < (int)WASI_MAX_IOVECS; i++, list += 8) {
         uint32_t length = load_u32(list + 4);
         uint8_t *bytes = guest_range(m, load_u32(list), length);
@@ -28,7 +30,7 @@ static enum wasi_errno iovecs_load(struct wasi *w, struct guest_memory m, uint32
         /* What a system call moves at most; the rest is left for the next call. */
         if (total + length > 0x7ffff000) length = (uint32_t)(0x7ffff000 - total);
         if (length == 0) break;
-        w->scratch.iovecs[count++] = (struct iovec){.iov_base = bytes, .iov_len = length};
+        w->scratch->iovecs[count++] = (struct iovec){.iov_base = bytes, .iov_len = length};
         total += length;
     }
     *ret_count = count;
@@ -74,7 +76,8 @@ static enum wasi_errno move_there(struct wasi *w, struct guest_memory m,
     uint8_t *n = guest_range(m, ret_n, 4);
     if (!n) return WASI_EFAULT;
     enum wasi_errno e = iovecs_load(w, m, iovs, iovs_len, &count);
-    if (e == WASI_OK) e = wasi_volume_move(d, w->scratch.iovecs, count, writes, offset, &moved);
+    if (e == WASI_OK)
+        e = wasi_volume_move(d, w->scratch->iovecs, count, writes, offset, &moved);
     if (e == WASI_OK) store_u32(n, moved);
     return e;
 }
@@ -85,8 +88,8 @@ static enum wasi_errno move_there(struct wasi *w, struct guest_memory m,
 static enum wasi_errno read_here(const struct wasi *w, const struct wasi_descriptor *d,
                                  int count, uint64_t offset, uint8_t *ret_n) {
     uint32_t got = 0;
-    enum wasi_errno e = d->image ? wasi_image_read(d, w->scratch.iovecs, count, offset, &got)
-                                 : wasi_files_read(d, w->scratch.iovecs, count, offset, &got);
+    enum wasi_errno e = d->image ? wasi_image_read(d, w->scratch->iovecs, count, offset, &got)
+                                 : wasi_files_read(d, w->scratch->iovecs, count, offset, &got);
     if (e == WASI_OK) store_u32(ret_n, got);
     return e;
 }
@@ -95,7 +98,7 @@ static enum wasi_errno write_here(const struct wasi *w, struct wasi_descriptor *
                                   uint64_t offset, uint8_t *ret_n) {
     uint32_t put = 0;
     if (d->image) return WASI_EROFS; /* which has no right to write */
-    enum wasi_errno e = wasi_files_write(d, w->scratch.iovecs, count, offset, &put);
+    enum wasi_errno e = wasi_files_write(d, w->scratch->iovecs, count, offset, &put);
     if (e == WASI_OK) store_u32(ret_n, put);
     return e;
 }
@@ -117,7 +120,7 @@ enum wasi_errno wasi_fd_read(struct wasi *w, struct guest_memory m, uint32_t fd,
         if (e == WASI_OK) d->position += load_u32(n);
         return e;
     }
-    return finish(readv(d->host_fd, w->scratch.iovecs, count), n);
+    return finish(readv(d->host_fd, w->scratch->iovecs, count), n);
 }
 
 enum wasi_errno wasi_fd_write(struct wasi *w, struct guest_memory m, uint32_t fd, uint32_t iovs,
@@ -143,7 +146,7 @@ enum wasi_errno wasi_fd_write(struct wasi *w, struct guest_memory m, uint32_t fd
         if (e == WASI_OK) d->position = at + load_u32(n);
         return e;
     }
-    return finish(writev(d->host_fd, w->scratch.iovecs, count), n);
+    return finish(writev(d->host_fd, w->scratch->iovecs, count), n);
 }
 
 /* fd_pread, fd_pwrite: right and iovecs, then the call. */
@@ -167,7 +170,7 @@ static enum wasi_errno positioned(struct wasi *w, struct guest_memory m, uint32_
     if (d->image || d->files)
         return right == WASI_RIGHT_FD_READ ? read_here(w, d, count, offset, n)
                                            : write_here(w, d, count, offset, n);
-    return finish(call(d->host_fd, w->scratch.iovecs, count, (off_t)offset), n);
+    return finish(call(d->host_fd, w->scratch->iovecs, count, (off_t)offset), n);
 }
 
 enum wasi_errno wasi_fd_pread(struct wasi *w, struct guest_memory m, uint32_t fd, uint32_t iovs,
@@ -306,7 +309,7 @@ enum wasi_errno wasi_sock_recv(struct wasi *w, struct guest_memory m, uint32_t f
     if (!n || !to_flags) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
-    struct msghdr message = {.msg_iov = w->scratch.iovecs, .msg_iovlen = (size_t)count};
+    struct msghdr message = {.msg_iov = w->scratch->iovecs, .msg_iovlen = (size_t)count};
     ssize_t got = recvmsg(d->host_fd, &message, host_flags | MSG_CMSG_CLOEXEC);
     if (got < 0) return wasi_errno_last();
     store_u16(to_flags, message.msg_flags & MSG_TRUNC ? WASI_RO_DATA_TRUNCATED : 0);
@@ -325,7 +328,7 @@ enum wasi_errno wasi_sock_send(struct wasi *w, struct guest_memory m, uint32_t f
     if (!n) return WASI_EFAULT;
     e = iovecs_load(w, m, iovs, iovs_len, &count);
     if (e != WASI_OK) return e;
-    struct msghdr message = {.msg_iov = w->scratch.iovecs, .msg_iovlen = (size_t)count};
+    struct msghdr message = {.msg_iov = w->scratch->iovecs, .msg_iovlen = (size_t)count};
     return finish(sendmsg(d->host_fd, &message, MSG_NOSIGNAL), n);
 }
 

@@ -240,7 +240,8 @@ enum wasi_errno wasi_poll_oneoff(struct wasi *w, struct guest_memory m, uint32_t
     if (!subscriptions || !events || !n) return WASI_EFAULT;
     if (count == 0 || count > WASI_MAX_SUBSCRIPTIONS) return WASI_EINVAL;
     uint64_t start_ns = now_ns(CLOCK_MONOTONIC);
-    struct pollfd *fds = w->scratch.pollfds;
+    struct pollfd *fds = w->scratch->pollfds;
+    wasi_scratch_use(w, count * sizeof *fds);
     for (;;) {
         uint64_t wait_ns;
         uint32_t happened = 0;

@@ -216,7 +216,7 @@ static enum status call(struct tenant *t, const struct abi_export *export, int *
         status = error_set(err, ST_UNLINKABLE, "_start takes parameters; a program's has none");
     }
     if (status == ST_OK) {
-        static struct trap_report report;
+        static far_zeros struct trap_report report;
         enum call_result result = instance_call(
             t->instance, instance_func(t->instance, export->index), slots, &report);
         *ret_exit = outcome(t, result, &report);
@@ -262,7 +262,7 @@ static enum status write_profile(const struct tenant *t, bool try_only, struct e
 
 static enum status go_on(struct tenant *t, int *ret_exit, struct error *err) {
     const struct tenant_config *c = &t->config;
-    static struct trap_report report;
+    static far_zeros struct trap_report report;
     enum status status = ST_OK;
     if (c->timeout_ns) status = runtime_set_timeout(c->timeout_ns, err);
     if (status != ST_OK) return status;
@@ -320,7 +320,7 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
 
     if (c->timeout_ns && (status = runtime_set_timeout(c->timeout_ns, err)) != ST_OK)
         return status;
-    static struct trap_report report;
+    static far_zeros struct trap_report report;
     *ret_exit = outcome(t, instance_initialise(t->instance, &report), &report);
     if (*ret_exit >= 0) return ST_OK;
     if (initialise && initialise != entry) {
@@ -342,6 +342,7 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
 
 /* --zygote FD UID-BASE UID-COUNT MAX-MEMORY [GROUP-FD] (loader/tenant_protocol.h). */
 static int be_zygote(char **argv) {
+    zygote_leave_break(argv);
     return zygote_main(&(struct zygote_options){
         .socket_fd = atoi(argv[2]),
         .uid_base = (uint32_t)strtoul(argv[3], NULL, 10),

@@ -62,7 +62,7 @@ static void on_call(void *context, uint64_t number, const char *name,
 /* ---- the order --------------------------------------------------------------------------- */
 
 enum status cgi_program_order(struct cgi_program *p, int socket, struct error *err) {
-    static union {
+    static far_zeros union {
         struct cgi_order order;
         char bytes[sizeof(struct cgi_order) + CGI_ENV_MAX_BYTES];
     } message;
