@@ -1,8 +1,8 @@
 /*
- * llvm.canonicalize of two f32, which LLVM 22's code generator for x86 cannot select (it ends the
- * process): done on four, the upper two of which are dropped again. The lowering makes such pairs
- * for f32x4.demote_f64x2_zero, and LLVM's vectoriser makes them of floats side by side, so this
- * runs last, at every level.
+ * llvm.canonicalize of two f32, which LLVM 22's code generator for x86 cannot select (it ends
+ * the process): done on four, the upper two of which are dropped again. The lowering makes such
+ * pairs for f32x4.demote_f64x2_zero, and LLVM's vectoriser makes them of floats side by side,
+ * so this runs last, at every level.
  */
 #include "compiler/optimise.h"
 

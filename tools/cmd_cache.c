@@ -347,7 +347,8 @@ static void print_collected(const struct cache_gc_report *r, bool dry_run) {
     if (r->kept_in_use) printf("; %llu in use", (unsigned long long)r->kept_in_use);
     const uint64_t leftovers = r->leftovers + r->removed_quarantined;
     if (leftovers)
-        printf("; %llu leftover file%s", (unsigned long long)leftovers, leftovers == 1 ? "" : "s");
+        printf("; %llu leftover file%s", (unsigned long long)leftovers,
+               leftovers == 1 ? "" : "s");
     printf("\n");
 }
 
