@@ -22,7 +22,7 @@
 extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 
 #define PAGE ((uintptr_t)4096)
-#define STACK_BYTES (5 * PAGE)
+#define STACK_BYTES (2 * PAGE)
 #define HEAP_BYTES (3 * PAGE)
 
 static void touch(uintptr_t from, uintptr_t to, int advice) {

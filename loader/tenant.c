@@ -17,6 +17,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+/* After so long without a request memory that is the snapshot's again is given back. */
+#define IDLE_SECONDS 1
+
 static struct tenant {
     struct tenant_config config;
     struct loaded *loaded;
@@ -27,6 +30,7 @@ static struct tenant {
     int log_fd;
     bool ready;       /* READY was sent */
     uint64_t request; /* under way; 0: none */
+    bool changed;     /* a request came since memory was given back */
     struct trap_report report;
     struct arena arena;
 } tenant;
@@ -121,6 +125,20 @@ static void hibernate(const struct tenant_hibernate *wanted, int fd) {
     tell(&answer, sizeof answer, err.message, text_bytes);
 }
 
+/* Waits a while for a message. Where none comes, memory that is as it was is given back.
+ * Whether it was not interrupted. */
+static bool wait_a_while(void) {
+    struct pollfd control = {.fd = TENANT_CONTROL_FD, .events = POLLIN};
+    const struct timespec idle = {.tv_sec = IDLE_SECONDS};
+    struct error err = {0};
+    int ready = ppoll(&control, 1, &idle, NULL);
+    if (ready != 0) return ready > 0 || !runtime_interrupt_pending();
+    if (snapshot_give_back(tenant.instance, &err) != ST_OK && err.status != ST_UNSUPPORTED)
+        give_up(&err);
+    tenant.changed = false;
+    return true;
+}
+
 /* Waits for a request. 0, EAGAIN where nonblock and there is none, EINTR where the guest is to
  * end. */
 static int receive_request(bool nonblock, int *ret_fd) {
@@ -147,6 +165,7 @@ static int receive_request(bool nonblock, int *ret_fd) {
         CHECK((size_t)got >= sizeof *r && r->header.type == TENANT_REQUEST && count == 1 &&
               r->env_bytes == (size_t)got - sizeof *r);
         tenant.request = r->header.id;
+        tenant.changed = true;
         *ret_fd = stream;
         return 0;
     }
@@ -165,6 +184,8 @@ static int next_request(void *context, bool nonblock, int *ret_fd) {
         }
     }
     tell_ready();
+    if (!nonblock && tenant.changed && tenant.snapshot && !tenant.state && !wait_a_while())
+        return EINTR;
     return receive_request(nonblock, ret_fd);
 }
 

@@ -469,7 +469,7 @@ bool volume_session_serve(struct volume_session *session, int socket) must_check
  *   there:  snapshot_write(instance, wasi, config, fd, &err)
  *   here:   snapshot_open, snapshot_check, runtime_init, wasi_create (the same preopens),
  *           snapshot_resume instead of instance_create, instance_continue instead of a call
- *   between requests, in next_request: snapshot_reset
+ *   between requests, in next_request: snapshot_reset, snapshot_give_back
  *
  * config says in lines of text what the guest was given (arguments, environment, limits); who
  * resumes says it again, and a line that differs is the reason for refusing. A snapshot holds
@@ -540,6 +540,10 @@ void instance_restart(struct instance *instance);
  * this process. Any failure leaves a guest that must not go on. */
 enum status snapshot_reset(struct instance *instance, struct wasi *wasi,
                            struct error *err) must_check;
+/* From within next_request, of an instance that a snapshot began, and that no file of
+ * hibernation did: pages that hold what they held then are the file's again, and no memory of
+ * this process. Nothing the guest can see changes. ST_UNSUPPORTED as snapshot_prepare. */
+enum status snapshot_give_back(struct instance *instance, struct error *err) must_check;
 /* Once in each process that records or resets, and after a fork: proc_fd is /proc, or -1 for
  * its usual place. ST_UNSUPPORTED where the kernel does not tell which pages were touched:
  * then a reset drops all of them, and nothing is recorded. */

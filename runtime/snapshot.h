@@ -8,6 +8,7 @@
  *   snapshot_warm.c     the working set: recorded once, made present in one go
  *   snapshot_pages.c    which pages were touched
  *   snapshot_reset.c    back to the snapshot in the same process
+ *   snapshot_return.c   pages that are as they were, given back
  *   snapshot_runs.c     pages joined to runs; what a page held at first
  *   hibernate.c         what differs from the snapshot, written to a descriptor, and put back
  */

@@ -126,9 +126,11 @@ static void put_tenant(void *context, const struct pool_tenant_numbers *t) {
         [POOL_TENANT_IDLE] = "idle",         [POOL_TENANT_BUSY] = "busy",
         [POOL_TENANT_ENDING] = "ending"};
     struct tenants_out *out = context;
-    buffer_printf(out->b, "%s{\"tenant\":%llu,\"pid\":%d,\"state\":\"%s\"",
-                  out->more ? "," : "", (unsigned long long)t->tenant, t->pid,
-                  states[t->state]);
+    /* null: no process yet. A 0 would be whoever hands it to kill(2) himself. */
+    char pid[16] = "null";
+    if (t->pid > 0) snprintf(pid, sizeof pid, "%d", t->pid);
+    buffer_printf(out->b, "%s{\"tenant\":%llu,\"pid\":%s,\"state\":\"%s\"",
+                  out->more ? "," : "", (unsigned long long)t->tenant, pid, states[t->state]);
     out->more = true;
     if (t->app) {
         buffer_put_u8(out->b, ',');

@@ -118,6 +118,18 @@ static void search(void) {
     say("%lu", found);
 }
 
+/* Writes a MiB that is zero, and zeros it again; counts what was there before, and leaves a
+ * mark. */
+static void wipe(void) {
+    static volatile char room[1 << 20];
+    unsigned long found = 0;
+    for (unsigned long at = 0; at < sizeof room; at++) found += (unsigned long)room[at];
+    for (unsigned long at = 0; at < sizeof room; at += 512) room[at] = 1;
+    for (unsigned long at = 0; at < sizeof room; at += 512) room[at] = 0;
+    room[sizeof room / 2] = (char)(found + 1);
+    say("%lu", found);
+}
+
 static void serve(const char *path, char *body) {
     length = 0;
     if (strcmp(path, "/descriptors") == 0) descriptors();
@@ -128,6 +140,7 @@ static void serve(const char *path, char *body) {
     if (strcmp(path, "/bytes") == 0) exhaust_bytes();
     if (strncmp(path, "/keep/", 6) == 0) keep(path + 6);
     if (strcmp(path, "/search") == 0) search();
+    if (strcmp(path, "/wipe") == 0) wipe();
     if (strcmp(path, "/size") == 0) say("%zu", strlen(body));
 }
 
