@@ -133,7 +133,8 @@ static bool wait_a_while(void) {
     struct error err = {0};
     int ready = ppoll(&control, 1, &idle, NULL);
     if (ready != 0) return ready > 0 || !runtime_interrupt_pending();
-    if (snapshot_give_back(tenant.instance, &err) != ST_OK && err.status != ST_UNSUPPORTED)
+    if (snapshot_give_back(tenant.instance, tenant.snapshot, &err) != ST_OK &&
+        err.status != ST_UNSUPPORTED)
         give_up(&err);
     tenant.changed = false;
     return true;
@@ -184,8 +185,7 @@ static int next_request(void *context, bool nonblock, int *ret_fd) {
         }
     }
     tell_ready();
-    if (!nonblock && tenant.changed && tenant.snapshot && !tenant.state && !wait_a_while())
-        return EINTR;
+    if (!nonblock && tenant.changed && tenant.snapshot && !wait_a_while()) return EINTR;
     return receive_request(nonblock, ret_fd);
 }
 

@@ -540,10 +540,11 @@ void instance_restart(struct instance *instance);
  * this process. Any failure leaves a guest that must not go on. */
 enum status snapshot_reset(struct instance *instance, struct wasi *wasi,
                            struct error *err) must_check;
-/* From within next_request, of an instance that a snapshot began, and that no file of
- * hibernation did: pages that hold what they held then are the file's again, and no memory of
- * this process. Nothing the guest can see changes. ST_UNSUPPORTED as snapshot_prepare. */
-enum status snapshot_give_back(struct instance *instance, struct error *err) must_check;
+/* From within next_request, of an instance that went on from base, or from a hibernated guest
+ * over it: pages that hold what base holds there are its file's again, and no memory of this
+ * process. Nothing the guest can see changes. ST_UNSUPPORTED as snapshot_prepare. */
+enum status snapshot_give_back(struct instance *instance, struct snapshot *base,
+                               struct error *err) must_check;
 /* Once in each process that records or resets, and after a fork: proc_fd is /proc, or -1 for
  * its usual place. ST_UNSUPPORTED where the kernel does not tell which pages were touched:
  * then a reset drops all of them, and nothing is recorded. */

@@ -10,7 +10,8 @@
 #include <sys/mman.h>
 
 struct returning {
-    const struct instance *instance;
+    const struct code *code;
+    const struct snapshot *snapshot;
     uint64_t start, end; /* pages found equal that lie together, not dropped yet */
 };
 
@@ -30,8 +31,7 @@ static enum status compare(void *context, uint64_t start, uint64_t size, bool is
     (void)is_private;
     while (size > 0 && status == ST_OK) {
         const uint8_t *from;
-        uint64_t bytes =
-            snapshot_original(r->instance->snapshot, r->instance->code, start, size, &from);
+        uint64_t bytes = snapshot_original(r->snapshot, r->code, start, size, &from);
         for (uint64_t at = 0; at < bytes && status == ST_OK; at += ABI_HOST_PAGE) {
             uint64_t page = start + at;
             if (memcmp((void *)page, from ? from + at : zeros, ABI_HOST_PAGE) != 0) continue;
@@ -47,11 +47,11 @@ static enum status compare(void *context, uint64_t start, uint64_t size, bool is
     return status;
 }
 
-enum status snapshot_give_back(struct instance *i, struct error *err) {
+enum status snapshot_give_back(struct instance *i, struct snapshot *base, struct error *err) {
     if (!i->object->memory_count) return ST_OK;
-    struct returning r = {.instance = i};
-    uint64_t size = i->memories[0]->abi->size_bytes, most = i->snapshot->header.memory_bytes;
-    enum status status = snapshot_map_original(i->snapshot, err);
+    struct returning r = {.code = i->code, .snapshot = base};
+    uint64_t size = i->memories[0]->abi->size_bytes, most = base->header.memory_bytes;
+    enum status status = snapshot_map_original(base, err);
     if (status == ST_OK)
         status = pages_scan(ABI_MEMORY_BASE, ABI_MEMORY_BASE + (size < most ? size : most),
                             true, compare, &r, err);

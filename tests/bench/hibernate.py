@@ -9,7 +9,8 @@ program), reuse: keep, one instance each, a snapshot made on deploy. Every app c
 keeps what it was given; each answer is compared with what this app has been told so far.
 
   awake     unique memory of an instance's process (private pages, smaps_rollup), mean of --sample (16)
-            that have just gone on from the snapshot and answered; and the same after hibernation
+            that have just gone on from the snapshot and answered; the same once they were idle for a
+            second and have given back what they need not hold; and both after hibernation
   asleep    what is resident of it (0: there is no process), the bytes of its file, and what
             the server's front takes for an app, processes and descriptors left
   woken     a request to an instance that is awake, and one that wakes it: from the wire to the first
@@ -248,8 +249,15 @@ def percentiles(results, case, metric, samples):
 
 
 def memory(results, server, models, case):
-    """Of instances that have just answered."""
+    """Of instances that have just answered, and of the same once they had the time to give back."""
     seconds = [results.take(m.ask(server)) for m in models]
+    sizes_of(results, server, models, case)
+    time.sleep(1.3)  # tenants give back after 1 s (loader/tenant.c), and sleep after --idle
+    sizes_of(results, server, models, f"{case}, idle for a second")
+    return seconds
+
+
+def sizes_of(results, server, models, case):
     try:
         sizes = [private_kib(pid) for pid in server.pids({m.name for m in models})]
         if not sizes:
@@ -258,7 +266,6 @@ def memory(results, server, models, case):
             results.add(case, metric, statistics.fmean(column) / 1024, "MiB", 2)
     except PermissionError as e:
         print(f"hibernate: {e}: no figures of single processes", file=sys.stderr)
-    return seconds
 
 
 def load(results, server, models, options):
