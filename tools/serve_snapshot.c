@@ -23,28 +23,29 @@
 
 static void say(const char *text) { fprintf(stderr, "hutch: serve: %s\n", text); }
 
-/* Files of the store never change, and a file that is none of its is known by what changes
- * where it does. */
+/* An image. One of the store never changes but for the time of its last use, and that changes
+ * st_ctim too; another file is known by what changes where it does. What an image holds is in
+ * the snapshot itself, and compared when it goes on. */
 static void put_file(struct buffer *b, int fd) {
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) memset(&st, 0, sizeof st);
     buffer_put_u64(b, (uint64_t)st.st_dev);
     buffer_put_u64(b, (uint64_t)st.st_ino);
     buffer_put_u64(b, (uint64_t)st.st_size);
-    buffer_put_u64(b, (uint64_t)st.st_ctim.tv_sec);
-    buffer_put_u64(b, (uint64_t)st.st_ctim.tv_nsec);
+    buffer_put_u64(b, (uint64_t)st.st_mtim.tv_sec);
+    buffer_put_u64(b, (uint64_t)st.st_mtim.tv_nsec);
 }
 
 static enum status make_key(const struct serve_kit *kit, const struct tenant_config *config,
                             const struct app_requests *requests, struct cache_key *ret_key,
                             struct error *err) {
-    static const char purpose[] = "hutch serve snapshot 1";
+    static const char purpose[] = "hutch serve snapshot 2";
     auto_buffer struct buffer b = {0};
     tenant_config_text(config, &b);
     buffer_put_u64(&b, abi_fingerprint());
     buffer_put_u64(&b, config->max_memory_bytes);
     buffer_put_u64(&b, config->max_stack_bytes);
-    put_file(&b, kit->object_fd);
+    buffer_put(&b, kit->object.bytes, sizeof kit->object.bytes);
     for (uint32_t i = 0; i < kit->dir_count; i++) {
         const struct tenant_dir *d = &kit->dirs[i];
         buffer_put_str(&b, d->guest, strlen(d->guest));

@@ -108,6 +108,20 @@ def secrets_at_resume():
 
 
 @test
+def a_snapshot_of_yesterday():
+    """The store notes when an entry was last used; the snapshot is the same for that."""
+    with serve("instaboot: {requests: [{path: /yesterday}]}") as s:
+        check("no snapshot" not in s.stderr(), "a snapshot", s.stderr())
+    before = snapshots()
+    for path in (CACHE / "objects").iterdir():
+        st = path.stat()
+        os.utime(path, ns=(st.st_atime_ns - 86_400 * 10**9, st.st_mtime_ns))
+    with serve("instaboot: {requests: [{path: /yesterday}]}") as s:
+        check("no snapshot" not in s.stderr(), "and the next day", s.stderr())
+    check(snapshots() == before, "no other was made", before, snapshots())
+
+
+@test
 def secrets_are_nowhere():
     secret = "xyzzy-plugh-4711"
     place = WORK / "nowhere"
