@@ -172,7 +172,7 @@ YAML
     "$root/tools/dev.d/demo/serve.py" "$hutch" "$port" "unix:$place/admin.sock" "$place/state" ||
         { cat "$place/log" >&2; die "the server's answer is not what it should be"; }
     kill "$pid"
-    wait "$pid" || true
+    wait "$pid" || die "the server did not end well: $(tail -n 5 "$place/log")"
     trap - EXIT
 }
 
