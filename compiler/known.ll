@@ -519,8 +519,9 @@ slow:
 }
 
 ; char *strstr(const char *, const char *), for two to four bytes: musl's own looks at the haystack
-; byte by byte and keeps nothing in memory. Pairs of the first two bytes are found 16 at a time; of a
-; pair that lies across two blocks the second byte stands for it.
+; byte by byte and keeps nothing in memory. Pairs of the first two bytes are found 64 at a time, the
+; haystack beside itself one byte on; around a boundary 16 at a time, where the second byte stands for
+; a pair, as the first may lie in the block before.
 define hidden i64 @known_strstr(ptr %base, i64 %size, i32 %h, i32 %n) #0 {
 entry:
   %whole = icmp ugt i64 %size, 4294967295
@@ -554,18 +555,88 @@ needle:
   br i1 %other, label %original, label %begin
 begin:
   %h_wide = zext i32 %h to i64
-  %skip = and i32 %h, 15
-  %ones = shl i32 65535, %skip
-  %first_at = and i64 %h_wide, -16
   %n0_one = insertelement <16 x i8> poison, i8 %n0, i64 0
   %n0_all = shufflevector <16 x i8> %n0_one, <16 x i8> poison, <16 x i32> zeroinitializer
   %n1_one = insertelement <16 x i8> poison, i8 %n1, i64 0
   %n1_all = shufflevector <16 x i8> %n1_one, <16 x i8> poison, <16 x i32> zeroinitializer
+  %n0_wide = shufflevector <16 x i8> %n0_one, <16 x i8> poison, <32 x i32> zeroinitializer
+  %n1_wide = shufflevector <16 x i8> %n1_one, <16 x i8> poison, <32 x i32> zeroinitializer
+  %n0_most = shufflevector <16 x i8> %n0_one, <16 x i8> poison, <64 x i32> zeroinitializer
+  %n1_most = shufflevector <16 x i8> %n1_one, <16 x i8> poison, <64 x i32> zeroinitializer
+  br label %big
+big: ; 64 bytes and the one behind them, where they do not cross a boundary
+  %from = phi i64 [ %h_wide, %begin ], [ %from_next, %big_goon ], [ %back, %beyond ]
+  %from_low = and i64 %from, 65535
+  %crosses = icmp ugt i64 %from_low, 65471
+  br i1 %crosses, label %edge, label %big_block
+big_block:
+  %big_here = getelementptr i8, ptr %base, i64 %from
+  %big_there = getelementptr i8, ptr %big_here, i64 32
+  %big_here1 = getelementptr i8, ptr %big_here, i64 1
+  %big_there1 = getelementptr i8, ptr %big_here, i64 33
+  %a0 = load volatile <32 x i8>, ptr %big_here, align 1
+  %a1 = load volatile <32 x i8>, ptr %big_there, align 1
+  %b0 = load volatile <32 x i8>, ptr %big_here1, align 1
+  %b1 = load volatile <32 x i8>, ptr %big_there1, align 1
+  %a0_is0 = icmp eq <32 x i8> %a0, %n0_wide
+  %a1_is0 = icmp eq <32 x i8> %a1, %n0_wide
+  %b0_is1 = icmp eq <32 x i8> %b0, %n1_wide
+  %b1_is1 = icmp eq <32 x i8> %b1, %n1_wide
+  %pairs0 = and <32 x i1> %a0_is0, %b0_is1
+  %pairs1 = and <32 x i1> %a1_is0, %b1_is1
+  %zeros0 = icmp eq <32 x i8> %a0, zeroinitializer
+  %zeros1 = icmp eq <32 x i8> %a1, zeroinitializer
+  %some0 = or <32 x i1> %pairs0, %zeros0
+  %some1 = or <32 x i1> %pairs1, %zeros1
+  %some_either = or <32 x i1> %some0, %some1
+  %some = bitcast <32 x i1> %some_either to i32
+  %big_nothing = icmp eq i32 %some, 0
+  br i1 %big_nothing, label %big_goon, label %big_masks
+big_goon:
+  %from_next = add i64 %from, 64
+  br label %big
+big_masks: ; made only now
+  %a = load volatile <64 x i8>, ptr %big_here, align 1
+  %b = load volatile <64 x i8>, ptr %big_here1, align 1
+  %a_is0 = icmp eq <64 x i8> %a, %n0_most
+  %b_is1 = icmp eq <64 x i8> %b, %n1_most
+  %zeros = icmp eq <64 x i8> %a, zeroinitializer
+  %pairs64 = and <64 x i1> %a_is0, %b_is1
+  %big_pairs_all = bitcast <64 x i1> %pairs64 to i64
+  %big_zeros = bitcast <64 x i1> %zeros to i64
+  %big_less = sub i64 %big_zeros, 1
+  %big_not = xor i64 %big_zeros, -1
+  %big_below = and i64 %big_less, %big_not
+  %big_pairs = and i64 %big_pairs_all, %big_below
+  br label %big_look
+big_look:
+  %big_left = phi i64 [ %big_pairs, %big_masks ], [ %big_left_next, %big_wrong ]
+  %big_no_pair = icmp eq i64 %big_left, 0
+  br i1 %big_no_pair, label %big_ended, label %big_pair
+big_pair:
+  %big_index = call i64 @llvm.cttz.i64(i64 %big_left, i1 true)
+  %big_start = add i64 %from, %big_index
+  %big_third = add i64 %big_start, 2
+  %big_third_here = getelementptr i8, ptr %base, i64 %big_third
+  %big_right = call i1 @known_goes_on(ptr %big_third_here, i1 %end2, i1 %end3, i8 %n2, i8 %n3)
+  br i1 %big_right, label %match, label %big_wrong
+big_wrong:
+  %big_left_less = sub i64 %big_left, 1
+  %big_left_next = and i64 %big_left, %big_left_less
+  br label %big_look
+big_ended:
+  %big_over = icmp ne i64 %big_zeros, 0
+  br i1 %big_over, label %absent, label %big_goon
+edge: ; up to the first block behind the boundary
+  %from_int = trunc i64 %from to i32
+  %skip = and i32 %from_int, 15
+  %ones = shl i32 65535, %skip
+  %first_at = and i64 %from, -16
   br label %block
 block:
-  %at = phi i64 [ %first_at, %begin ], [ %next, %goon ]
-  %asked = phi i32 [ %ones, %begin ], [ 65535, %goon ]
-  %carry = phi i32 [ 0, %begin ], [ %carry_next, %goon ]
+  %at = phi i64 [ %first_at, %edge ], [ %next, %goon ]
+  %asked = phi i32 [ %ones, %edge ], [ 65535, %goon ]
+  %carry = phi i32 [ 0, %edge ], [ %carry_next, %goon ]
   %here = getelementptr i8, ptr %base, i64 %at
   %v = load volatile <16 x i8>, ptr %here, align 16
   %is0 = icmp eq <16 x i8> %v, %n0_all
@@ -587,12 +658,7 @@ block:
   %z_not = xor i32 %maskz, -1
   %below = and i32 %z_less, %z_not
   %pairs = and i32 %pairs_all, %below
-  %something = or i32 %pairs, %maskz
-  %nothing = icmp eq i32 %something, 0
-  br i1 %nothing, label %goon, label %look
-goon:
-  %next = add i64 %at, 16
-  br label %block
+  br label %look
 look:
   %left = phi i32 [ %pairs, %block ], [ %left_next, %wrong ]
   %no_pair = icmp eq i32 %left, 0
@@ -602,34 +668,55 @@ pair:
   %index_wide = zext i32 %index to i64
   %second_at = add i64 %at, %index_wide
   %start = sub i64 %second_at, 1
-  br i1 %end2, label %match, label %third
-third:
   %third_at = add i64 %second_at, 1
   %third_here = getelementptr i8, ptr %base, i64 %third_at
-  %third_byte = load volatile i8, ptr %third_here, align 1
-  %third_same = icmp eq i8 %third_byte, %n2
-  br i1 %third_same, label %third_right, label %wrong
-third_right:
-  br i1 %end3, label %match, label %fourth
-fourth:
-  %fourth_at = add i64 %second_at, 2
-  %fourth_here = getelementptr i8, ptr %base, i64 %fourth_at
-  %fourth_byte = load volatile i8, ptr %fourth_here, align 1
-  %fourth_same = icmp eq i8 %fourth_byte, %n3
-  br i1 %fourth_same, label %match, label %wrong
+  %right = call i1 @known_goes_on(ptr %third_here, i1 %end2, i1 %end3, i8 %n2, i8 %n3)
+  br i1 %right, label %match, label %wrong
 wrong:
   %left_less = sub i32 %left, 1
   %left_next = and i32 %left, %left_less
   br label %look
-match:
-  ret i64 %start
 ended:
   %over = icmp ne i32 %maskz, 0
-  br i1 %over, label %absent, label %goon
+  br i1 %over, label %absent, label %unended
+unended:
+  %at_low = and i64 %at, 65535
+  %behind = icmp eq i64 %at_low, 0
+  br i1 %behind, label %beyond, label %goon
+goon:
+  %next = add i64 %at, 16
+  br label %block
+beyond: ; a pair may begin with the last byte
+  %back = add i64 %at, 15
+  br label %big
+match:
+  %found = phi i64 [ %big_start, %big_pair ], [ %start, %pair ]
+  ret i64 %found
 absent:
   ret i64 0
 original:
   ret i64 -1
+}
+
+; Whether what follows a pair is the rest of the wanted bytes.
+define hidden i1 @known_goes_on(ptr %third_here, i1 %end2, i1 %end3, i8 %n2, i8 %n3) #1 {
+entry:
+  br i1 %end2, label %yes, label %third
+third:
+  %third_byte = load volatile i8, ptr %third_here, align 1
+  %third_same = icmp eq i8 %third_byte, %n2
+  br i1 %third_same, label %third_right, label %no
+third_right:
+  br i1 %end3, label %yes, label %fourth
+fourth:
+  %fourth_here = getelementptr i8, ptr %third_here, i64 1
+  %fourth_byte = load volatile i8, ptr %fourth_here, align 1
+  %fourth_same = icmp eq i8 %fourth_byte, %n3
+  br i1 %fourth_same, label %yes, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
 }
 
 declare i16 @llvm.cttz.i16(i16, i1)
