@@ -161,13 +161,22 @@ class Script:
     def search(self):
         n = self.length()
         h = self.place(n + 1)
-        self.string(h, n)
+        letters = self.chance.choice([3, 25])  # of 25, most blocks have no pair, or one and no more
+        self.string(h, n, letters)
         text = bytes(self.memory[h:h + n])
         size = self.chance.choice([0, 1, 2, 2, 3, 3, 4, 4, 5, 8])
-        needle = bytes(1 + self.chance.randrange(3) for _ in range(size))
-        if size and n >= size and self.chance.randrange(2):  # one that is there
+        needle = bytes(1 + self.chance.randrange(letters) for _ in range(size))
+        if size and n >= size and self.chance.randrange(4):  # one that is there
             at = self.chance.randrange(n - size + 1)
+            across = 2 * PAGE - 1 + 16 * self.chance.randrange(-3, 2) - h  # two of the small blocks
+            if 0 <= across <= n - size and self.chance.randrange(2):
+                at = across
             needle = text[at:at + size]
+        if size > 2 and n > size and self.chance.randrange(4) == 0:  # its first pair is there before
+            at = self.chance.randrange(n - 1)
+            for i in range(2):
+                self.put(h + at + i, needle[i])
+            text = bytes(self.memory[h:h + n])
         # in the libc's page, so that the haystack is as it was; at the end of it, too
         at = self.chance.choice([FREE - 4096, FREE - size - 1])
         for i, byte in enumerate(needle + b"\0"):
