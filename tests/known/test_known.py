@@ -168,8 +168,8 @@ class Script:
         needle = bytes(1 + self.chance.randrange(letters) for _ in range(size))
         if size and n >= size and self.chance.randrange(4):  # one that is there
             at = self.chance.randrange(n - size + 1)
-            across = 2 * PAGE - 1 + 16 * self.chance.randrange(-3, 2) - h  # two of the small blocks
-            if 0 <= across <= n - size and self.chance.randrange(2):
+            across = 2 * PAGE - 1 + 16 * self.chance.choice([-3, -2, -1, 0, 1, 1, 1]) - h  # two of the small blocks
+            if 0 <= across <= n - size and self.chance.randrange(4):
                 at = across
             needle = text[at:at + size]
         if size > 2 and n > size and self.chance.randrange(4) == 0:  # its first pair is there before
