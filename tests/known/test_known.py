@@ -168,9 +168,6 @@ class Script:
         needle = bytes(1 + self.chance.randrange(letters) for _ in range(size))
         if size and n >= size and self.chance.randrange(4):  # one that is there
             at = self.chance.randrange(n - size + 1)
-            across = 2 * PAGE - 1 + 16 * self.chance.choice([-3, -2, -1, 0, 1, 1, 1]) - h  # two of the small blocks
-            if 0 <= across <= n - size and self.chance.randrange(4):
-                at = across
             needle = text[at:at + size]
         if size > 2 and n > size and self.chance.randrange(4) == 0:  # its first pair is there before
             at = self.chance.randrange(n - 1)
@@ -183,6 +180,18 @@ class Script:
             self.put(at + i, byte)
         found = text.find(needle)
         self.returns("strstr", [h, at], h + found if found >= 0 else 0)
+
+    def search_across(self):
+        """A pair that lies across two of the blocks at a boundary."""
+        h, needle = 2 * PAGE - 100, FREE - 4096
+        for i, byte in enumerate((30, 31, 0)):
+            self.put(needle + i, byte)
+        for first in range(2 * PAGE - 50, 2 * PAGE + 20):
+            self.string(h, 160, 25)
+            self.put(first, 30)
+            self.put(first + 1, 31)
+            for start in (h, h + 40, first):
+                self.returns("strstr", [start, needle], first)
 
     def search_unended(self):
         n = 4 + self.length()
@@ -391,6 +400,7 @@ def compare_levels(make, names, steps, cases):
     for _ in range(cases):
         for step in steps:
             step(script)
+    script.search_across()
     with tempfile.TemporaryDirectory(prefix="hutch-known-") as directory:
         place = pathlib.Path(directory)
         wasm = make(place)
