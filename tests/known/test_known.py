@@ -192,6 +192,9 @@ class Script:
             self.put(first + 1, 31)
             for start in (h, h + 40, first):
                 self.returns("strstr", [start, needle], first)
+        for n in range(55, 75):  # its end is the last byte of memory
+            self.string(SIZE - n, n - 1, 25)
+            self.returns("strstr", [SIZE - n, needle], 0)
 
     def search_unended(self):
         n = 4 + self.length()
