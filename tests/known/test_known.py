@@ -412,14 +412,15 @@ def compare_levels(make, names, steps, cases):
         learn(place, script)
         write(place, wasm, script)
         for placement in ("pinned", "relocatable"):
-            for level in ("0", "1", "2", "3"):
-                r = subprocess.run([RUNNER, "--placement", placement, "--level", level,
-                                    place / "known.json"], capture_output=True, text=True,
+            for level, target in (("0", "native"), ("1", "native"), ("2", "native"), ("3", "native"),
+                                  ("2", "x86-64-v2")):
+                r = subprocess.run([RUNNER, "--placement", placement, "--level", level, "--target",
+                                    target, place / "known.json"], capture_output=True, text=True,
                                    timeout=300)
                 words = r.stdout.splitlines()[-1].split() if r.stdout else ["0", "", "1"]
                 passed, failed = passed + int(words[0]), failed + int(words[2])
                 if r.returncode:
-                    print(f"FAIL {placement} at level {level}\n" + r.stdout[-1500:] + r.stderr)
+                    print(f"FAIL {placement} at level {level} for {target}\n" + r.stdout[-1500:] + r.stderr)
     return passed, failed
 
 

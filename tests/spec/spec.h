@@ -94,8 +94,14 @@ struct world {
 
 #define REASON_SEVERAL "needs several instances"
 
-enum status world_init(struct world *world, enum abi_placement placement,
-                       enum compile_level level, struct error *err) must_check;
+struct script_options {
+    enum abi_placement placement;
+    enum compile_level level;
+    const char *target; /* NULL: this processor */
+};
+
+enum status world_init(struct world *world, const struct script_options *options,
+                       struct error *err) must_check;
 /* Compiles; remembered also where it failed. ST_UNSUPPORTED makes it a skipped definition. */
 struct definition *world_define(struct world *world, const char *name, const uint8_t *bytes,
                                 size_t size, struct error *err);
@@ -124,10 +130,6 @@ extern const uint8_t spectest_module[];
 extern const size_t spectest_module_size;
 
 /* ---- spec_script.c ---- */
-struct script_options {
-    enum abi_placement placement;
-    enum compile_level level;
-};
 /* Runs all commands of the script at path. */
 void script_run(const char *path, const struct script_options *options,
                 struct result_sink *sink);

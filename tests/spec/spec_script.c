@@ -373,7 +373,7 @@ void script_run(const char *path, const struct script_options *options,
         return;
     }
     sink->shared->command_count = (uint32_t)json_array_size(commands);
-    if (world_init(&s.world, options->placement, options->level, &err) != ST_OK) {
+    if (world_init(&s.world, options, &err) != ST_OK) {
         result_event(sink, 'F', "%s", err.message);
         return;
     }

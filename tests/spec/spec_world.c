@@ -41,15 +41,16 @@ void feature_of(const char *message, char ret_reason[200]) {
         set_reason(ret_reason, message);
 }
 
-enum status world_init(struct world *world, enum abi_placement placement,
-                       enum compile_level level, struct error *err) {
+enum status world_init(struct world *world, const struct script_options *options,
+                       struct error *err) {
     *world = (struct world){.options = compile_defaults()};
-    world->options.placement = placement;
-    world->options.level = level;
+    world->options.placement = options->placement;
+    world->options.level = options->level;
+    if (options->target) world->options.target = options->target;
     world->options.jobs = 1;
     /* small, for the scripts that exhaust it */
-    enum status status = runtime_init(placement, UINT64_C(1) << 20, err);
-    if (status != ST_OK || placement == ABI_PINNED) return status;
+    enum status status = runtime_init(options->placement, UINT64_C(1) << 20, err);
+    if (status != ST_OK || options->placement == ABI_PINNED) return status;
     struct definition *spectest =
         world_define(world, "$spectest", spectest_module, spectest_module_size, err);
     if (spectest->state != THING_LIVE) return error_wrap(err, "the module spectest");
