@@ -45,7 +45,7 @@ enum status partitions_plan(const struct module *module, struct arena *arena,
 
 /* ---- one partition ----------------------------------------------------------------------- */
 
-static LLVMValueRef add_anchor(struct lower_module *m, const char *name) {
+static LLVMValueRef add_anchor(struct lower_module *m, const char *name, uint64_t address) {
     LLVMValueRef anchor = LLVMAddFunction(m->llvm, name, m->anchor_type);
     static const char *const attributes[] = {"nounwind", "willreturn", "speculatable",
                                              "nocallback"};
@@ -58,6 +58,13 @@ static LLVMValueRef add_anchor(struct lower_module *m, const char *name) {
     unsigned memory = LLVMGetEnumAttributeKindForName("memory", 6);
     LLVMAddAttributeAtIndex(anchor, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
                             LLVMCreateEnumAttribute(m->context, memory, 0));
+    /* from which LLVM learns what is aligned, Wasm's own word being a mere hint */
+    uint64_t align = address & -address;
+    unsigned kind = LLVMGetEnumAttributeKindForName("align", 5);
+    LLVMAddAttributeAtIndex(
+        anchor, LLVMAttributeReturnIndex,
+        LLVMCreateEnumAttribute(m->context, kind,
+                                align < ABI_WASM_PAGE ? align : ABI_WASM_PAGE));
     return anchor;
 }
 
@@ -187,8 +194,8 @@ static enum status lower_partition(struct lower_module *m, const struct job *job
     if (m->options->placement == ABI_PINNED) {
         m->table_entries = table_addresses(m->module, &m->layout, arena);
         if (!m->table_entries) return error_set(err, ST_NO_MEMORY, "out of memory");
-        m->memory_anchor = add_anchor(m, LOWER_MEMORY_ANCHOR);
-        m->instance_anchor = add_anchor(m, LOWER_INSTANCE_ANCHOR);
+        m->memory_anchor = add_anchor(m, LOWER_MEMORY_ANCHOR, ABI_MEMORY_BASE);
+        m->instance_anchor = add_anchor(m, LOWER_INSTANCE_ANCHOR, ABI_INSTANCE_BASE);
     }
     status = lower_plan_calls(m, arena, err);
     if (index == 0 && status == ST_OK) {
