@@ -64,7 +64,8 @@ static uint64_t read_features(void) {
 uint64_t abi_cpu_features(void) {
     static uint64_t known;
     static bool asked;
-    if (!asked) known = read_features();
+    if (asked) return known; /* a store would be a page for each tenant */
+    known = read_features();
     asked = true;
     return known;
 }

@@ -55,8 +55,8 @@ struct loaded {
     struct code code; /* text and bias hold after loader_map */
     struct abi_object object;
     struct arena arena;
-    void *mapping; /* of code and read-only data */
-    uint64_t mapping_size;
+    void *mapping;         /* of code and read-only data */
+    uint64_t mapping_size; /* 0: it is the file's */
 };
 
 /* Takes over fd, maps the file read-only, decodes and checks it. */

@@ -1,7 +1,8 @@
 /*
  * A file descriptor to a checked object, and that to mappings: the whole span is reserved once,
  * then constants and code are mapped over it, shared with every other process that runs
- * them (docs/object-format.md). Nothing is ever writable.
+ * them (docs/object-format.md). Nothing is ever writable. A pinned object's file is mapped
+ * where the object is to lie, so that only the code is left to be mapped.
  *
  * The descriptor must be of a file that nobody changes: an entry of the cache, or a sealed
  * memfd. A file cut short under its mappings ends the process with SIGBUS.
@@ -37,7 +38,10 @@ static enum status open_parts(int fd, bool brief, struct loaded **ret_loaded,
     else if (st.st_size == 0)
         status = error_set(err, ST_DAMAGED, "not a code object: an empty file");
     if (status == ST_OK) {
-        void *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        /* Where a pinned one is wanted, if that is free: then it is mapped only once. */
+        bool fits = (uint64_t)st.st_size <= ABI_PROFILE_BASE - ABI_CODE_BASE;
+        void *wanted = fits ? (void *)(uintptr_t)ABI_CODE_BASE : NULL;
+        void *file = mmap(wanted, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (file == MAP_FAILED) {
             status =
                 error_set_errno(err, errno == ENOMEM ? ST_NO_MEMORY : ST_IO,
@@ -133,20 +137,33 @@ static enum status map_part(struct loaded *loaded, uint64_t offset, uint64_t siz
                            "cannot map %llu bytes of %s", llu(size), what);
 }
 
+/* The whole file, where its constants and code are to be. */
+static bool lies_at_base(const struct loaded *loaded) {
+    return loaded->object.compat.placement == ABI_PINNED &&
+           (uint64_t)loaded->code.file == ABI_CODE_BASE;
+}
+
 enum status loader_map(struct loaded *loaded, struct error *err) {
     const struct abi_object *o = &loaded->object;
     CHECK(!loaded->mapping);
     uint64_t size = align_up(o->span, ABI_HOST_PAGE);
-    enum status status = reserve(o, size, &loaded->mapping, err);
-    if (status != ST_OK) return status;
-    loaded->mapping_size = size;
-    status = map_part(loaded, o->rodata_offset, o->rodata_size, PROT_READ, "constants", err);
+    enum status status = ST_OK;
+    if (lies_at_base(loaded) && size <= align_up(loaded->code.file_size, ABI_HOST_PAGE)) {
+        loaded->mapping = (void *)(uintptr_t)loaded->code.file;
+    } else {
+        status = reserve(o, size, &loaded->mapping, err);
+        if (status != ST_OK) return status;
+        loaded->mapping_size = size;
+        status =
+            map_part(loaded, o->rodata_offset, o->rodata_size, PROT_READ, "constants", err);
+    }
     if (status == ST_OK)
         status =
             map_part(loaded, o->text_offset, o->text_size, PROT_READ | PROT_EXEC, "code", err);
     if (status != ST_OK) {
-        munmap(loaded->mapping, loaded->mapping_size);
+        if (loaded->mapping_size) munmap(loaded->mapping, loaded->mapping_size);
         loaded->mapping = NULL;
+        loaded->mapping_size = 0;
         return status;
     }
     loaded->code.text = (uint8_t *)loaded->mapping + o->text_offset;
@@ -156,7 +173,7 @@ enum status loader_map(struct loaded *loaded, struct error *err) {
 
 void loader_close(struct loaded *loaded) {
     if (!loaded) return;
-    if (loaded->mapping) munmap(loaded->mapping, loaded->mapping_size);
+    if (loaded->mapping_size) munmap(loaded->mapping, loaded->mapping_size);
     if (loaded->code.file) {
         /* munmap takes a pointer to what may be changed; nothing here is. */
         munmap((void *)(uintptr_t)loaded->code.file, loaded->code.file_size);

@@ -2,6 +2,7 @@
  * sandbox: what holds a tenant's process, layer by layer. Private to loader, but for the tests.
  *
  *   zygote.c    the processes: guard, zygote, tenants
+ *   zygote_place.c    where in the address space they lie
  *   sandbox.c   the layers that the zygote puts on once and tenants inherit, and those that
  *               each tenant puts on itself
  *   seccomp.c   seccomp.def to a filter
@@ -43,8 +44,16 @@ int seccomp_enter_volume(void);
 /* Numbers of the calls that the filter allows, into ret (room for 64). For the tests. */
 uint32_t seccomp_allowed(int *ret_numbers);
 
+/* Goes on at entry, with argument, on another stack (begin_x86_64.S). */
+_Noreturn void begin_at(uintptr_t stack, uintptr_t entry, uintptr_t argument)
+    __attribute__((visibility("hidden")));
+
 /* In a new tenant: pages that every start touches are made present, while nobody waits. */
 void spare_touch(void);
+/* In a tenant that waits: whole pages that lie within are dropped, and are zero then; the
+ * stack's below the caller. */
+void spare_drop(void *from, size_t size_bytes);
+void spare_drop_stack(void);
 /* What a sealed tenant does with its control socket. */
 _Noreturn void tenant_main(uint32_t layers);
 

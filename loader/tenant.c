@@ -17,10 +17,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* After so long without a request memory that is the snapshot's again is given back. */
+/* After so long without a request memory is given back. */
 #define IDLE_SECONDS 1
 
-static struct tenant {
+static near_data struct tenant {
     struct tenant_config config;
     struct loaded *loaded;
     struct wasi *wasi;
@@ -30,12 +30,12 @@ static struct tenant {
     int log_fd;
     bool ready;       /* READY was sent */
     uint64_t request; /* under way; 0: none */
-    bool changed;     /* a request came since memory was given back */
-    struct trap_report report;
+    bool changed;     /* since memory was given back */
     struct arena arena;
 } tenant;
+static far_zeros struct trap_report report;
 /* A request's message with its environment. Touched as far as messages reach. */
-static far_zeros union {
+static far_zeros _Alignas(4096) union {
     struct tenant_header header;
     struct tenant_request request;
     struct tenant_hibernate hibernate;
@@ -81,6 +81,7 @@ static void tell_ready(void) {
                                  .memory_bytes = memory_bytes()};
     tell(&ready, sizeof ready, NULL, 0);
     tenant.ready = true;
+    tenant.changed = true;
 }
 
 /* Said its last word; the pool reads the CPU clock of the process before it lets it go. */
@@ -125,18 +126,28 @@ static void hibernate(const struct tenant_hibernate *wanted, int fd) {
     tell(&answer, sizeof answer, err.message, text_bytes);
 }
 
-/* Waits a while for a message. Where none comes, memory that is as it was is given back.
- * Whether it was not interrupted. */
-static bool wait_a_while(void) {
-    struct pollfd control = {.fd = TENANT_CONTROL_FD, .events = POLLIN};
-    const struct timespec idle = {.tv_sec = IDLE_SECONDS};
+/* Pages that a start or a request wrote to and nobody reads any more: of the guest, those that
+ * are as in its snapshot; of this process, the last message, what calls lay aside, and
+ * the stack below. Apart, so that its frames are gone while it waits. */
+static __attribute__((noinline)) void give_back(void) {
     struct error err = {0};
-    int ready = ppoll(&control, 1, &idle, NULL);
-    if (ready != 0) return ready > 0 || !runtime_interrupt_pending();
-    if (snapshot_give_back(tenant.instance, tenant.snapshot, &err) != ST_OK &&
+    if (tenant.snapshot &&
+        snapshot_give_back(tenant.instance, tenant.snapshot, &err) != ST_OK &&
         err.status != ST_UNSUPPORTED)
         give_up(&err);
     tenant.changed = false;
+    wasi_give_back(tenant.wasi);
+    spare_drop(&message, sizeof message);
+}
+
+/* Waits a while for a message, and then gives memory back. Whether it was not interrupted. */
+static bool wait_a_while(void) {
+    struct pollfd control = {.fd = TENANT_CONTROL_FD, .events = POLLIN};
+    const struct timespec idle = {.tv_sec = IDLE_SECONDS};
+    int ready = ppoll(&control, 1, &idle, NULL);
+    if (ready != 0) return ready > 0 || !runtime_interrupt_pending();
+    give_back();
+    spare_drop_stack();
     return true;
 }
 
@@ -185,7 +196,7 @@ static int next_request(void *context, bool nonblock, int *ret_fd) {
         }
     }
     tell_ready();
-    if (!nonblock && tenant.changed && tenant.snapshot && !wait_a_while()) return EINTR;
+    if (!nonblock && tenant.changed && !wait_a_while()) return EINTR;
     return receive_request(nonblock, ret_fd);
 }
 
@@ -340,32 +351,36 @@ static enum status set_environment(struct error *err) {
 static _Noreturn void finish(enum call_result result) {
     if (result == CALL_TRAPPED) {
         auto_buffer struct buffer text = {0};
-        trap_report_print(&tenant.report, &text);
-        tell_done(TENANT_TRAPPED, (int)tenant.report.trap, (char *)text.bytes,
+        trap_report_print(&report, &text);
+        tell_done(TENANT_TRAPPED, (int)report.trap, (char *)text.bytes,
                   text.failed ? 0 : text.size);
     } else {
-        tell_done(TENANT_EXITED, result == CALL_EXITED ? tenant.report.exit_code & 0xff : 0,
-                  NULL, 0);
+        tell_done(TENANT_EXITED, result == CALL_EXITED ? report.exit_code & 0xff : 0, NULL, 0);
     }
     wait_for_the_end();
 }
 
-static enum status call_export(const char *name, bool wanted) {
+/* Apart, as join_app: the guest runs below its caller's frame, for as long as it lives. */
+static _Noreturn __attribute__((noinline)) void refuse_export(const char *name, bool found) {
     struct error err = {0};
+    if (found)
+        error_set(&err, ST_UNLINKABLE, "%s takes parameters or has results", name);
+    else
+        error_set(&err, ST_NOT_FOUND, "this is no program: it exports no %s", name);
+    give_up(&err);
+}
+
+static enum status call_export(const char *name, bool wanted) {
     const struct abi_export *e = instance_export(tenant.instance, name, strlen(name));
     if (!e || e->kind != ABI_EXTERN_FUNC) {
         if (!wanted) return ST_OK;
-        error_set(&err, ST_NOT_FOUND, "this is no program: it exports no %s", name);
-        give_up(&err);
+        refuse_export(name, false);
     }
     const struct functype *type = instance_functype(tenant.instance, e->index);
-    if (type->param_count || type->result_count) {
-        error_set(&err, ST_UNLINKABLE, "%s takes parameters or has results", name);
-        give_up(&err);
-    }
+    if (type->param_count || type->result_count) refuse_export(name, true);
     union abi_value slot = {0};
     enum call_result result = instance_call(
-        tenant.instance, instance_func(tenant.instance, e->index), &slot, &tenant.report);
+        tenant.instance, instance_func(tenant.instance, e->index), &slot, &report);
     if (result != CALL_RETURNED) finish(result);
     return ST_OK;
 }
@@ -387,9 +402,9 @@ static _Noreturn void run_frozen_cgi(void) {
     struct error err = {0};
     for (;;) {
         int stream = take_cgi_request();
-        enum call_result result = instance_continue(tenant.instance, &tenant.report);
+        enum call_result result = instance_continue(tenant.instance, &report);
         bool well = result == CALL_RETURNED ||
-                    (result == CALL_EXITED && (tenant.report.exit_code & 0xff) == 0);
+                    (result == CALL_EXITED && (report.exit_code & 0xff) == 0);
         if (is_last() || !well) finish(result);
         close(stream); /* the end of the answer; the guest's descriptors only borrow it */
         tell_done(TENANT_RETURNED, 0, NULL, 0);
@@ -411,18 +426,19 @@ static _Noreturn void run(bool prepared) {
     if (prepared) wait_for_a_request();
     if (tenant.snapshot || tenant.state) {
         if (tenant.config.interface == TENANT_CGI) run_frozen_cgi();
-        finish(instance_continue(tenant.instance, &tenant.report));
+        finish(instance_continue(tenant.instance, &report));
     }
     if (tenant.config.interface == TENANT_CGI) (void)take_cgi_request();
-    enum call_result result = instance_initialise(tenant.instance, &tenant.report);
+    enum call_result result = instance_initialise(tenant.instance, &report);
     if (result != CALL_RETURNED) finish(result);
     (void)call_export("_initialize", false);
     (void)call_export("_start", true);
     finish(CALL_RETURNED);
 }
 
-_Noreturn void tenant_main(uint32_t layers) {
-    memset(&tenant, 0, sizeof tenant); /* as it is; its page is there then */
+/* Says that it is there, and becomes a tenant of the app it is told; whether it is to wait for
+ * a request before the guest runs. */
+static __attribute__((noinline)) bool join_app(uint32_t layers) {
     struct tenant_up up = {.header = tenant_header(TENANT_UP, sizeof up, 0), .layers = layers};
     tell(&up, sizeof up, NULL, 0);
     int fds[TENANT_MAX_FDS];
@@ -442,5 +458,10 @@ _Noreturn void tenant_main(uint32_t layers) {
     int state_fd = assign.hibernated ? fds[--count] : -1;
     CHECK(count >= TENANT_ASSIGNED_REST);
     if (take_app(fds, count, state_fd, &err) != ST_OK) give_up(&err);
-    run(assign.prepared);
+    return assign.prepared;
+}
+
+_Noreturn void tenant_main(uint32_t layers) {
+    memset(&tenant, 0, sizeof tenant); /* as it is; its page is there then */
+    run(join_app(layers));
 }

@@ -177,9 +177,11 @@ enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config
     struct stat st;
     if (fstat(owned, &st) < 0 || st.st_size <= 0 || st.st_size > 1 << 26)
         return error_set(err, ST_DAMAGED, "there is no configuration in descriptor %d", fd);
-    /* Stays mapped: the strings lie there. */
-    uint8_t *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, owned, 0);
-    if (bytes == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the configuration");
+    /* Read, not mapped: mostly a few hundred bytes. The strings lie there. */
+    uint8_t *bytes = arena_alloc(arena, (size_t)st.st_size);
+    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
+    if (pread(owned, bytes, (size_t)st.st_size, 0) != st.st_size)
+        return error_set_errno(err, ST_IO, "cannot read the configuration");
     struct reader r = reader_over(bytes, (size_t)st.st_size);
     struct tenant_config config = {0};
     take_config(&r, arena, &config);

@@ -269,8 +269,8 @@ struct zygote_options {
 /* `hutch-tenant --zygote FD UID-BASE UID-COUNT MAX-MEMORY [GROUP-FD]`: what the server starts.
  * Returns only in the process that was called: its exit status. */
 int zygote_main(const struct zygote_options *options);
-/* Before it: argv is the program's own. Starts it once more, where that puts its heap close by.
- */
-void zygote_leave_break(char **argv);
+/* Before it, first of all: argv is the program's own. Begins it once more, at addresses close
+ * to a guest's; returns there, or here where that cannot be had. */
+void zygote_place(char **argv);
 
 #endif

@@ -54,6 +54,11 @@ static struct child *find_child(pid_t pid) {
 
 /* ---- tenants ----------------------------------------------------------------------------- */
 
+static _Noreturn void begin_tenant(uintptr_t layers) {
+    spare_touch();
+    tenant_main((uint32_t)layers);
+}
+
 static _Noreturn void be_tenant(struct sandbox *s, int control, uint32_t slot) {
     /* The only descriptors from here on: 0 to 2, which lead nowhere, and 3. */
     if (dup3(control, TENANT_CONTROL_FD, O_CLOEXEC) < 0) _exit(1);
@@ -61,8 +66,11 @@ static _Noreturn void be_tenant(struct sandbox *s, int control, uint32_t slot) {
     sandbox_enter_tenant(s, slot);
     close(TENANT_CONFIG_FD);
     close(TENANT_OBJECT_FD);
-    spare_touch();
-    tenant_main(s->layers);
+    /* The zygote's frames are of no use any more: the stack begins anew, at the end of the page
+     * that is this process's own already, so that those above stay the zygote's. As after a
+     * call, there is room for an address to return to. */
+    uintptr_t top = ((uintptr_t)__builtin_frame_address(0) | 4095) + 1;
+    begin_at(top - sizeof top, (uintptr_t)begin_tenant, s->layers);
 }
 
 static void answer_failed(uint64_t id, int error) {
@@ -215,6 +223,10 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
     signal(SIGXFSZ, SIG_IGN);
     struct error err = {0};
     if (runtime_init(ABI_PINNED, STACK_BYTES, &err) != ST_OK) _exit(1);
+    /* What each tenant would work out for itself, and write into a page of its own. */
+    (void)abi_cpu_features();
+    (void)abi_fingerprint();
+    (void)crc32c(0, "", 0);
     sandbox_enter_zygote(s);
     seccomp_prepare();
     serve(s);
@@ -222,74 +234,22 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
 
 /* ---- the guard --------------------------------------------------------------------------- */
 
-/*
- * The zygote, and so every tenant, has its stack here, close to the program's own data, and not
- * the stack that the kernel made, which lies by itself: three pages of page tables a tenant,
- * and those that hold arguments and environment. Where it cannot be told where that lies, they
- * are kept.
- */
-#define HOST_STACK_BYTES ((size_t)256 << 10)
-static far_zeros _Alignas(4096) uint8_t host_stack[HOST_STACK_BYTES];
-
-static void leave_first_stack_behind(void) {
-    static far_zeros char text[1 << 14];
-    auto_fd int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-    size_t size = 0;
-    for (ssize_t n; maps >= 0 && size < sizeof text - 1 &&
-                    (n = read(maps, text + size, sizeof text - 1 - size)) > 0;)
-        size += (size_t)n;
-    char *line = strstr(text, "[stack]");
-    if (!line) return;
-    while (line > text && line[-1] != '\n') line--;
-    char *dash;
-    unsigned long from = strtoul(line, &dash, 16), to = strtoul(dash + 1, NULL, 16);
-    if (to <= from || madvise((void *)from, to - from, MADV_DONTFORK) != 0) return;
-    /* What libc knows of it. */
-    static char name[] = "hutch-tenant", *nothing[] = {NULL};
-    program_invocation_name = program_invocation_short_name = name;
-    environ = nothing;
-}
-
-/*
- * So do libc's heap and its thread's block: in a mapping close by, and not at the break, which
- * the kernel puts far away from a static PIE. The break does not move where the soft
- * RLIMIT_DATA is 0, while mappings are then held to the hard one (mm/mmap.c, may_expand_vm);
- * libc maps memory where the break fails. The thread's block is there before main is, so the
- * program is started once more under that limit.
- */
-void zygote_leave_break(char **argv) {
-    struct rlimit data;
-    if (getrlimit(RLIMIT_DATA, &data) != 0) return;
-    if (data.rlim_cur == 0) {
-        void *volatile first = malloc(1); /* the heap stays where it begins */
-        free(first);
-        data.rlim_cur = data.rlim_max;
-        (void)prctl(PR_SET_NAME, "hutch-tenant", 0, 0, 0); /* it would be exe */
-    } else {
-        const struct rlimit none = {.rlim_cur = 0, .rlim_max = data.rlim_max};
-        if (setrlimit(RLIMIT_DATA, &none) != 0) return;
-        void *tried =
-            mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (tried != MAP_FAILED) execv("/proc/self/exe", argv);
-    }
-    (void)setrlimit(RLIMIT_DATA, &data);
-}
-
 struct begin {
     const struct sandbox *sandbox;
     int go_read, go_write;
 };
-static int begin_zygote(void *context) {
-    const struct begin *begin = context;
+static _Noreturn void begin_zygote(const struct begin *begin) {
     /* on the stack, whose pages a tenant has for itself in any case */
     struct sandbox sandbox = *begin->sandbox;
     close(begin->go_write);
     be_zygote(&sandbox, begin->go_read);
 }
 
-/* fork, in new namespaces. */
-static pid_t clone_into(int namespaces, struct begin *begin) {
-    return clone(begin_zygote, host_stack + sizeof host_stack, namespaces | SIGCHLD, begin);
+/* fork, in new namespaces. The child goes on on the same stack (zygote_place.c). */
+static pid_t clone_into(int namespaces, const struct begin *begin) {
+    pid_t pid = (pid_t)syscall(SYS_clone, namespaces | SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid == 0) begin_zygote(begin);
+    return pid;
 }
 
 static const int namespaces_all =
@@ -317,8 +277,6 @@ int zygote_main(const struct zygote_options *options) {
     go_read = ends[0];
     go_write = ends[1];
     begin = (struct begin){.sandbox = &sandbox, .go_read = go_read, .go_write = go_write};
-    if (mprotect(host_stack, 4096, PROT_NONE) != 0) return 1; /* a guard below */
-    leave_first_stack_behind();
 
     /* As an ordinary user, the other namespaces can only be had within a user namespace. Root
      * of a container may be no better off. */

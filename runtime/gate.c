@@ -24,7 +24,7 @@
 /* What must be left for a call to begin at all. */
 #define STACK_MARGIN_BYTES UINT64_C(512)
 
-struct crossing *gate_current;
+near_data struct crossing *gate_current;
 volatile int32_t gate_interrupt;
 int32_t gate_has_avx;
 struct guest_stack guest_stack;
@@ -78,7 +78,7 @@ enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) {
 }
 
 void runtime_touch(void) {
-    uint64_t state = (uint64_t)&guest_stack & ~(ABI_HOST_PAGE - 1);
+    uint64_t state = (uint64_t)&gate_current & ~(ABI_HOST_PAGE - 1);
     (void)madvise((void *)state, ABI_HOST_PAGE, MADV_POPULATE_WRITE);
     (void)madvise((void *)(guest_stack.top - ABI_HOST_PAGE), ABI_HOST_PAGE,
                   MADV_POPULATE_WRITE);

@@ -14,8 +14,8 @@
 
 #include <sys/mman.h>
 
-static struct instance *pinned_instance;
-struct instance *instances;
+static near_data struct instance *pinned_instance;
+near_data struct instance *instances;
 
 /* ---- the process ------------------------------------------------------------------------- */
 

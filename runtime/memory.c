@@ -17,7 +17,7 @@
 #define IMAGE_MAP_MIN_PAGES 4u
 #define IMAGE_MAX_MAPPINGS 4096u
 
-static struct memory *volatile memories;
+static near_data struct memory *volatile memories;
 
 static void *address_of(uint64_t address) { return (void *)(uintptr_t)address; }
 

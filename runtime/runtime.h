@@ -341,6 +341,9 @@ void wasi_destroy(struct wasi *wasi);
 enum status wasi_set_environment(struct wasi *wasi, int envc, const char *const *env,
                                  struct error *err) must_check;
 enum status wasi_set_stdio(struct wasi *wasi, const int stdio[3], struct error *err) must_check;
+/* From within next_request: pages where calls lay things aside are no memory of this process,
+ * until a call needs them. */
+void wasi_give_back(struct wasi *wasi);
 /*
  * A CGI program that is frozen after its start-up and goes on with another request. Before it
  * runs: from here on it is given room for more variables than it has; the first fixed_count of

@@ -4,6 +4,7 @@
  * gives out lies within the file and within the regions of the address map, in order and
  * without overlap.
  */
+#include "runtime/near.h"
 #include "runtime/snapshot.h"
 
 #include <sys/mman.h>
@@ -198,7 +199,8 @@ static const uint8_t *take_flags(struct reader *r, uint32_t count) {
 static enum status map_at(int fd, uint64_t offset, size_t size, void **ret_mapping,
                           const uint8_t **ret_bytes, struct error *err) {
     size_t before = (size_t)(offset % ABI_HOST_PAGE);
-    void *at = mmap(NULL, before + size, PROT_READ, MAP_PRIVATE, fd, (off_t)(offset - before));
+    void *at = mmap(near_hint(before + size), before + size, PROT_READ, MAP_PRIVATE, fd,
+                    (off_t)(offset - before));
     if (at == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the snapshot");
     *ret_mapping = at;
     *ret_bytes = (const uint8_t *)at + before;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -32,9 +33,12 @@ enum status snapshot_prepare(int proc_fd, struct error *err) {
     return status;
 }
 
+static far_zeros _Alignas(ABI_HOST_PAGE) struct pages_region regions[PAGES_MAX_REGIONS];
+
+void pages_give_back(void) { (void)madvise(regions, sizeof regions, MADV_DONTNEED); }
+
 enum status pages_scan(uint64_t start, uint64_t end, bool private_only, pages_visitor visit,
                        void *context, struct error *err) {
-    static far_zeros struct pages_region regions[PAGES_MAX_REGIONS];
     if (pagemap_fd < 0)
         return error_set(err, ST_UNSUPPORTED, "which pages were touched is not known here");
     while (start < end) {

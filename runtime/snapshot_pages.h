@@ -31,5 +31,7 @@ typedef enum status (*pages_visitor)(void *context, uint64_t start, uint64_t siz
                                      bool is_private, struct error *err);
 enum status pages_scan(uint64_t start, uint64_t end, bool private_only, pages_visitor visit,
                        void *context, struct error *err) must_check;
+/* What it wrote down is no memory of this process, until it is called again. */
+void pages_give_back(void);
 
 #endif

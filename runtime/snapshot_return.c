@@ -55,5 +55,7 @@ enum status snapshot_give_back(struct instance *i, struct snapshot *base, struct
     if (status == ST_OK)
         status = pages_scan(ABI_MEMORY_BASE, ABI_MEMORY_BASE + (size < most ? size : most),
                             true, compare, &r, err);
-    return status == ST_OK ? drop_found(&r, err) : status;
+    if (status == ST_OK) status = drop_found(&r, err);
+    pages_give_back();
+    return status;
 }

@@ -3,6 +3,7 @@
  * what the pages of a stretch held when the process had just resumed: the snapshot's, the
  * object's initial image, or zeros.
  */
+#include "runtime/near.h"
 #include "runtime/snapshot.h"
 
 #include <sys/mman.h>
@@ -53,7 +54,8 @@ void snapshot_runs_finish(struct snapshot_runs *runs) {
 
 enum status snapshot_map_original(struct snapshot *s, struct error *err) {
     if (s->original) return ST_OK;
-    void *at = mmap(NULL, s->header.file_bytes, PROT_READ, MAP_PRIVATE, s->fd, 0);
+    void *at = mmap(near_hint(s->header.file_bytes), s->header.file_bytes, PROT_READ,
+                    MAP_PRIVATE, s->fd, 0);
     if (at == MAP_FAILED) return error_set_errno(err, ST_NO_MEMORY, "cannot map the snapshot");
     s->original = at;
     return ST_OK;

@@ -25,7 +25,7 @@ struct code_node {
     struct code_node *next;
 };
 /* Handlers walk the list, so a node is complete before it is linked. */
-static struct code_node *volatile codes;
+static near_data struct code_node *volatile codes;
 
 enum status runtime_add_code(const struct code *code, struct error *err) {
     struct code_node *node = malloc(sizeof *node);
@@ -83,7 +83,8 @@ bool trap_find_stub(const struct code *code, uint64_t pc, enum abi_trap *ret) {
 
 static struct sigaction old_segv, old_ill;
 static stack_t old_stack;
-static void *signal_stack;
+static far_zeros _Alignas(64) uint8_t signal_stack[SIGNAL_STACK_BYTES];
+static bool installed;
 
 void trap_context_registers(const ucontext_t *context, struct registers *ret) {
     /* by DWARF number */
@@ -169,17 +170,10 @@ static void on_fault(int signal, siginfo_t *info, void *context_pointer) {
 }
 
 enum status trap_install(struct error *err) {
-    void *at = mmap(NULL, SIGNAL_STACK_BYTES, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        return error_set_errno(err, ST_NO_MEMORY, "cannot map a stack for signals");
-    stack_t stack = {.ss_sp = at, .ss_size = SIGNAL_STACK_BYTES};
-    if (sigaltstack(&stack, &old_stack) != 0) {
-        enum status st = error_set_errno(err, ST_IO, "cannot set the stack for signals");
-        munmap(at, SIGNAL_STACK_BYTES);
-        return st;
-    }
-    signal_stack = at;
+    stack_t stack = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
+    if (sigaltstack(&stack, &old_stack) != 0)
+        return error_set_errno(err, ST_IO, "cannot set the stack for signals");
+    installed = true;
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGALRM);
@@ -190,10 +184,9 @@ enum status trap_install(struct error *err) {
 }
 
 void trap_uninstall(void) {
-    if (!signal_stack) return;
+    if (!installed) return;
     sigaction(SIGSEGV, &old_segv, NULL);
     sigaction(SIGILL, &old_ill, NULL);
     sigaltstack(&old_stack, NULL);
-    munmap(signal_stack, SIGNAL_STACK_BYTES);
-    signal_stack = NULL;
+    installed = false;
 }

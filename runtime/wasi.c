@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,7 +92,7 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
 enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
                         struct error *err) {
     /* Its pages are not there until something needs them. */
-    static far_zeros union wasi_scratch scratch;
+    static far_zeros _Alignas(ABI_HOST_PAGE) union wasi_scratch scratch;
     struct wasi *w = calloc(1, sizeof *w);
     if (w) w->scratch = &scratch;
     bool taken = false;
@@ -185,6 +186,11 @@ enum wasi_errno wasi_random_get(struct wasi *w, struct guest_memory m, uint32_t 
         left -= (uint32_t)got;
     }
     return WASI_OK;
+}
+
+void wasi_give_back(struct wasi *w) {
+    size_t size = align_up(w->scratch_bytes, ABI_HOST_PAGE);
+    if (size && madvise(w->scratch, size, MADV_DONTNEED) == 0) w->scratch_bytes = 0;
 }
 
 void wasi_forget(struct wasi *w) {

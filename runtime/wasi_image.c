@@ -7,6 +7,7 @@
  * Errors are those that openat2(2) and friends give for the same tree in a directory of the
  * host, so that a program cannot tell the two apart; a damaged image is EIO.
  */
+#include "runtime/near.h"
 #include "runtime/wasi.h"
 
 #include <errno.h>
@@ -46,7 +47,7 @@ enum status wasi_image_map(struct wasi_mount *to, int fd, struct error *err) {
     if (!S_ISREG(st.st_mode) || st.st_size <= 0)
         return error_set(err, ST_MALFORMED, "this is no EROFS image");
     size_t size = (size_t)st.st_size;
-    void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    void *bytes = mmap(near_hint(size), size, PROT_READ, MAP_SHARED, fd, 0);
     if (bytes == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot be mapped");
     enum status status = image_open(bytes, size, &to->image, err);
     if (status != ST_OK) {

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -45,9 +46,19 @@ void tenant_account(struct pool_tenant *t, uint64_t now_ns) {
     t->accounted_ns = now_ns;
 }
 
+/* PIDFD_GET_INFO of linux/pidfd.h (6.13), as far as its first version goes. */
+struct pidfd_answer {
+    uint64_t mask, cgroup;
+    uint32_t pid, others[11];
+};
+#define PIDFD_ASK _IOWR(0xff, 11, struct pidfd_answer)
+
 /* The pid here of the process behind a pidfd (its number in the zygote's namespace is another).
  */
 static pid_t pid_of(int pidfd) {
+    struct pidfd_answer answer = {.mask = 1};
+    _Static_assert(sizeof answer == 64, "PIDFD_INFO_SIZE_VER0");
+    if (ioctl(pidfd, PIDFD_ASK, &answer) == 0 && answer.mask & 1) return (pid_t)answer.pid;
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
     auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);

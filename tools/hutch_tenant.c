@@ -342,7 +342,7 @@ static enum status run(struct tenant *t, int *ret_exit, struct error *err) {
 
 /* --zygote FD UID-BASE UID-COUNT MAX-MEMORY [GROUP-FD] (loader/tenant_protocol.h). */
 static int be_zygote(char **argv) {
-    zygote_leave_break(argv);
+    zygote_place(argv);
     return zygote_main(&(struct zygote_options){
         .socket_fd = atoi(argv[2]),
         .uid_base = (uint32_t)strtoul(argv[3], NULL, 10),

@@ -4,7 +4,8 @@
     tests/bench/density.py [--tenants N,N...] [--apps N] [--guest accept]
 
 Brings up tenants of one app, and of many apps on one module, keeps them all alive, each waiting
-for its next request (a C program that accepts HTTP connections), and reads what the kernel says:
+for its next request (a C program that accepts HTTP connections), for longer than an idle tenant
+takes to give back what it no longer needs, and reads what the kernel says:
 
   tenants, apps        alive at the same time
   uss_kib, pss_kib     unique and proportional memory of a tenant's process (smaps_rollup, mean)
@@ -15,6 +16,12 @@ for its next request (a C program that accepts HTTP connections), and reads what
   beyond_kib           uss + kernel - guest_dirty: what the product itself takes for a tenant
   bringup_us           from nothing to waiting for a request, a tenant, all at once
   requests_per_s       2,000 requests at once to all the apps, all the tenants alive
+
+Before a row is begun, and before it is read, caches of names and inodes are dropped and slabs
+that hold nothing are given back (/proc/sys/vm/drop_caches, /sys/kernel/slab/*/shrink), where
+the machine allows it: else a row would use, unseen, what the one before it left behind, and
+caches that the kernel drops when it likes would count as a tenant's. The first line says
+whether it was done. The rest of the machine had better be quiet: its kernel memory counts, too.
 
 Writes build/bench/density.json. As root it reads everything; an ordinary user may not look into
 tenants (they cannot be dumped), so uss and pss are missing then.
@@ -35,6 +42,7 @@ from pool_test import BUILD, Driver, build_guests  # noqa: E402
 GUEST_FROM, GUEST_TO = 0x3F000000, 0x500000000  # instance block, memory, stack (abi/abi.h)
 CODE_FROM, CODE_TO = 0x1000000, 0x3F000000
 SAMPLE = 200
+IDLE_SECONDS = 2.5  # loader/tenant.c gives memory back after one
 COLUMNS = ("tenants", "apps", "uss_kib", "pss_kib", "guest_dirty_kib", "code_shared_clean_kib",
            "code_private_kib", "kernel_kib", "beyond_kib", "bringup_us", "requests_per_s")
 
@@ -48,6 +56,18 @@ def kernel_kib():
     m = meminfo()
     parts = ("PageTables", "KernelStack", "Slab", "Percpu")
     return sum(m[p] for p in parts)
+
+
+def settle_kernel():
+    """Whether the kernel's caches were emptied."""
+    try:
+        pathlib.Path("/proc/sys/vm/drop_caches").write_text("2")
+        shrinks = list(pathlib.Path("/sys/kernel/slab").glob("*/shrink"))
+        for shrink in shrinks:
+            shrink.write_text("1")
+        return bool(shrinks)
+    except OSError:
+        return False
 
 
 def smaps(pid):
@@ -84,7 +104,8 @@ def measure(guests, tenants, apps):
     per_app = tenants // apps
     with Driver(spares=1, max_tenants=tenants + 40) as d:
         d.until(lambda: d.numbers()["spares"] == 1, 20)
-        time.sleep(0.5)
+        time.sleep(IDLE_SECONDS)
+        settle_kernel()
         before = kernel_kib()
         start = time.monotonic()
         d.say("env LISTEN_FDS=1",
@@ -101,7 +122,8 @@ def measure(guests, tenants, apps):
                 break
         alive = len(d.tenants(state="idle"))
         seconds = time.monotonic() - start
-        time.sleep(1)
+        time.sleep(IDLE_SECONDS)
+        settle_kernel()
         kernel = (kernel_kib() - before) / max(alive, 1)
         pids = [t["pid"] for t in d.tenants(state="idle")]
         sample = pids[:: max(1, len(pids) // SAMPLE)][:SAMPLE]
@@ -148,6 +170,7 @@ def main():
         os.chmod(name, 0o755)
         os.environ["HUTCH_CACHE_DIR"] = str(pathlib.Path(name) / "cache")
         guests = build_guests(pathlib.Path(name))
+        print("caches of the kernel:", "emptied for each row" if settle_kernel() else "as they are")
         print("  ".join(f"{c:>9}"[: max(9, len(c))] for c in COLUMNS), flush=True)
         for tenants in map(int, options.tenants.split(",")):
             for apps in (1, options.apps):
