@@ -29,51 +29,49 @@ static void put_string(struct buffer *b, const char *text) {
     buffer_put_u8(b, 0);
 }
 
-enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
-                                struct error *err) {
-    auto_buffer struct buffer b = {0};
-    buffer_put_u64(&b, CONFIG_MAGIC);
-    buffer_put_u32(&b, (uint32_t)config->object_fd);
-    buffer_put_u32(&b, (uint32_t)config->profile_fd);
-    buffer_put_u32(&b, config->interface);
-    buffer_put_u32(&b, config->reuse);
-    buffer_put_u64(&b, config->max_memory_bytes);
-    buffer_put_u64(&b, config->max_stack_bytes);
-    buffer_put_u64(&b, config->timeout_ns);
-    put_string(&b, config->name);
-    buffer_put_u32(&b, config->invoke != NULL);
-    put_string(&b, config->invoke ? config->invoke : "");
-    buffer_put_u32(&b, config->argc);
-    for (uint32_t i = 0; i < config->argc; i++) put_string(&b, config->argv[i]);
-    buffer_put_u32(&b, config->envc);
-    for (uint32_t i = 0; i < config->envc; i++) put_string(&b, config->env[i]);
-    buffer_put_u32(&b, config->dir_count);
+void tenant_config_encode(const struct tenant_config *config, struct buffer *b) {
+    buffer_put_u64(b, CONFIG_MAGIC);
+    buffer_put_u32(b, (uint32_t)config->object_fd);
+    buffer_put_u32(b, (uint32_t)config->profile_fd);
+    buffer_put_u32(b, config->interface);
+    buffer_put_u32(b, config->reuse);
+    buffer_put_u64(b, config->max_memory_bytes);
+    buffer_put_u64(b, config->max_stack_bytes);
+    buffer_put_u64(b, config->timeout_ns);
+    put_string(b, config->name);
+    buffer_put_u32(b, config->invoke != NULL);
+    put_string(b, config->invoke ? config->invoke : "");
+    buffer_put_u32(b, config->argc);
+    for (uint32_t i = 0; i < config->argc; i++) put_string(b, config->argv[i]);
+    buffer_put_u32(b, config->envc);
+    for (uint32_t i = 0; i < config->envc; i++) put_string(b, config->env[i]);
+    buffer_put_u32(b, config->dir_count);
     for (uint32_t i = 0; i < config->dir_count; i++) {
-        buffer_put_u32(&b, (uint32_t)config->dirs[i].fd);
-        buffer_put_u32(&b, (config->dirs[i].read_only ? DIR_READ_ONLY : 0u) |
-                               (config->dirs[i].image ? DIR_IMAGE : 0u) |
-                               (config->dirs[i].memory ? DIR_MEMORY : 0u) |
-                               (config->dirs[i].volume ? DIR_VOLUME : 0u));
-        buffer_put_u64(&b, config->dirs[i].size_bytes);
-        buffer_put_u64(&b, config->dirs[i].inodes);
-        put_string(&b, config->dirs[i].guest);
+        buffer_put_u32(b, (uint32_t)config->dirs[i].fd);
+        buffer_put_u32(b, (config->dirs[i].read_only ? DIR_READ_ONLY : 0u) |
+                              (config->dirs[i].image ? DIR_IMAGE : 0u) |
+                              (config->dirs[i].memory ? DIR_MEMORY : 0u) |
+                              (config->dirs[i].volume ? DIR_VOLUME : 0u));
+        buffer_put_u64(b, config->dirs[i].size_bytes);
+        buffer_put_u64(b, config->dirs[i].inodes);
+        put_string(b, config->dirs[i].guest);
     }
-    buffer_put_u32(&b, config->max_files);
-    buffer_put_u32(&b, config->requests.socket);
-    buffer_put_u32(&b, (uint32_t)config->requests.listen_fd);
-    buffer_put_u32(&b, (uint32_t)config->requests.control_fd);
-    buffer_put_u32(&b, (uint32_t)config->requests.snapshot_fd);
-    buffer_put_u32(&b,
-                   (config->requests.prefault ? REQUESTS_PREFAULT : 0u) |
-                       (config->requests.reset ? REQUESTS_RESET : 0u) |
-                       (config->requests.environment_at_resume ? REQUESTS_ENVIRONMENT : 0u));
-    buffer_put_u32(&b, config->requests.env_count);
-    enum status status = buffer_status(&b, err);
-    if (status != ST_OK) return status;
+    buffer_put_u32(b, config->max_files);
+    buffer_put_u32(b, config->requests.socket);
+    buffer_put_u32(b, (uint32_t)config->requests.listen_fd);
+    buffer_put_u32(b, (uint32_t)config->requests.control_fd);
+    buffer_put_u32(b, (uint32_t)config->requests.snapshot_fd);
+    buffer_put_u32(b, (config->requests.prefault ? REQUESTS_PREFAULT : 0u) |
+                          (config->requests.reset ? REQUESTS_RESET : 0u) |
+                          (config->requests.environment_at_resume ? REQUESTS_ENVIRONMENT : 0u));
+    buffer_put_u32(b, config->requests.env_count);
+}
+
+enum status tenant_config_file(const struct buffer *b, int *ret_fd, struct error *err) {
     auto_fd int fd = memfd_create("hutch-config", MFD_ALLOW_SEALING); /* inherited */
     if (fd < 0) return error_set_errno(err, ST_IO, "cannot make a memory file");
-    for (size_t at = 0; at < b.size;) {
-        ssize_t n = write(fd, b.bytes + at, b.size - at);
+    for (size_t at = 0; at < b->size;) {
+        ssize_t n = write(fd, b->bytes + at, b->size - at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return error_set_errno(err, ST_IO, "cannot write a memory file");
         at += (size_t)n;
@@ -82,6 +80,14 @@ enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
         return error_set_errno(err, ST_IO, "cannot seal a memory file");
     *ret_fd = steal_fd(&fd);
     return ST_OK;
+}
+
+enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
+                                struct error *err) {
+    auto_buffer struct buffer b = {0};
+    tenant_config_encode(config, &b);
+    enum status status = buffer_status(&b, err);
+    return status == ST_OK ? tenant_config_file(&b, ret_fd, err) : status;
 }
 
 static const char *take_string(struct reader *r) {

@@ -78,8 +78,11 @@ struct tenant_config {
 /* Into a sealed memory file that is inherited by exec. */
 enum status tenant_config_write(const struct tenant_config *config, int *ret_fd,
                                 struct error *err) must_check;
-/* Reads and closes fd. The strings lie where the file stays mapped. ST_DAMAGED where it is no
- * configuration.
+/* The same in two steps: the bytes are appended to b, and put into a file. */
+void tenant_config_encode(const struct tenant_config *config, struct buffer *b);
+enum status tenant_config_file(const struct buffer *b, int *ret_fd,
+                               struct error *err) must_check;
+/* Reads and closes fd. The strings lie in the arena. ST_DAMAGED where it is no configuration.
  */
 enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config *ret_config,
                                struct error *err) must_check;

@@ -50,6 +50,7 @@ static enum status add_app(struct broker *b, struct kit_list *list, struct app *
         return status;
     }
     list->at = more;
+    serve_kit_share(&kit);
     list->at[list->count++] = kit;
     return ST_OK;
 }

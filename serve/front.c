@@ -6,6 +6,7 @@
 
 #include "serve/exchange_state.h"
 #include "serve/fcgi_server.h"
+#include "serve/fd_room.h"
 #include "serve/log.h"
 #include "serve/pool.h"
 
@@ -15,6 +16,8 @@
 #include <unistd.h>
 
 #define TICK_MS 100
+#define LOOK_ACCEPTS 8u
+#define SAY_AGAIN_NS UINT64_C(10000000000)
 #define OVERHEAD_TICKS 100u /* between records of what tenants use beyond requests */
 
 static void tell(struct front *front, enum link_type type) {
@@ -38,8 +41,20 @@ static void set_accepting(struct front *front, bool accepting) {
 
 void front_connection_closed(struct front *front) { front->connection_count--; }
 
+static void say_short(struct front *front) {
+    char text[160];
+    uint64_t now = clock_steady_ns();
+    if (front->short_said_ns && now - front->short_said_ns < SAY_AGAIN_NS) return;
+    front->short_said_ns = now;
+    front_log_event(front, fd_room_text(text));
+}
+
+/* Looked at now and then: more are kept than come between. */
 static void count_accept(struct front *front) {
-    if (front->connection_count >= front->options->max_connections) set_accepting(front, false);
+    bool is_short = ++front->accepts % LOOK_ACCEPTS == 0 && fd_room_is_short(FD_FOR_CLIENT, 0);
+    if (is_short) say_short(front);
+    if (is_short || front->connection_count >= front->options->max_connections)
+        set_accepting(front, false);
 }
 
 static void on_http(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
@@ -62,10 +77,10 @@ static void on_fastcgi(struct evconnlistener *listener, evutil_socket_t fd,
 static void on_accept_error(struct evconnlistener *listener, void *context) {
     (void)listener;
     struct front *front = context;
-    if (front->accepting)
-        front_log_event(front, errno == EMFILE || errno == ENFILE
-                                   ? "out of file descriptors: raise LimitNOFILE"
-                                   : "cannot accept a connection");
+    if (errno == EMFILE || errno == ENFILE)
+        say_short(front);
+    else if (front->accepting)
+        front_log_event(front, "cannot accept a connection");
     set_accepting(front, false);
 }
 
@@ -121,8 +136,13 @@ static void on_tick(evutil_socket_t fd, short events, void *context) {
             event_base_loopbreak(front->base);
         return;
     }
-    if (front->ready && front->connection_count < front->options->max_connections)
-        set_accepting(front, true);
+    if (front->ready && !front->accepting &&
+        front->connection_count < front->options->max_connections) {
+        if (fd_room_is_short(FD_FOR_CLIENT, 0))
+            pool_make_room(front->pool);
+        else
+            set_accepting(front, true);
+    }
 }
 
 static void on_reaper(evutil_socket_t fd, short events, void *context) {
@@ -156,6 +176,11 @@ static void on_broker(evutil_socket_t fd, short events, void *context) {
     struct error err = {0};
     enum status status = link_receive(fd, &message, &err);
     if (status == ST_LIMIT) return;
+    if (status == ST_NO_MEMORY) {
+        front->kits_lost++;
+        front_log_event(front, err.message);
+        return;
+    }
     if (status != ST_OK) { /* the supervisor starts another and sends the link to it */
         close_broker(front);
         return;
@@ -167,7 +192,15 @@ static void on_broker(evutil_socket_t fd, short events, void *context) {
     link_close_fds(&message);
     if (message.type != LINK_KITS_END) return;
     bool first = !front->ready;
-    front_apply_kits(front);
+    /* At first the apps that there is room for are served. Later on those that would be missing
+     * are not taken away for that. */
+    if (front->kits_lost && !first) {
+        front_drop_kits(front);
+        front_log_event(front, "the apps stay as they were");
+    } else {
+        front_apply_kits(front);
+    }
+    front->kits_lost = 0;
     if (first && !front->draining) set_accepting(front, true);
     tell(front, first ? LINK_READY : LINK_RELOADED);
 }

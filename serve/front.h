@@ -111,8 +111,10 @@ struct front {
     uint32_t listener_count;
     bool accepting;
     struct event *tick;
-    struct serve_kit *kits; /* received, to be applied */
-    uint32_t kit_count;
+    struct serve_kit *kits;        /* received, to be applied */
+    uint32_t kit_count, kits_lost; /* of the set that is coming */
+    uint32_t accepts;
+    uint64_t short_said_ns;         /* that there are no descriptors left */
     struct event *control, *broker; /* links: supervisor, broker */
     int control_fd, broker_fd;
     uint64_t drain_until_ns;
@@ -140,6 +142,7 @@ void front_log_event(void *context, const char *text);
 void front_take_kit(struct front *front, struct link_message *message);
 /* The kits received replace the apps that are served. */
 void front_apply_kits(struct front *front);
+void front_drop_kits(struct front *front);
 void site_release(struct front *front, struct site *site);
 /* Brings the counters up to date with the pool, and records what is new. */
 void front_count_overhead(struct front *front);

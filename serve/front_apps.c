@@ -26,6 +26,12 @@ void front_take_kit(struct front *front, struct link_message *message) {
     front->kits[front->kit_count++] = kit;
 }
 
+void front_drop_kits(struct front *front) {
+    for (uint32_t i = 0; i < front->kit_count; i++) serve_kit_finish(&front->kits[i]);
+    free(steal(front->kits));
+    front->kit_count = 0;
+}
+
 static struct site_counts *counts_of(struct front *front, const char *name) {
     for (struct site_counts *c = front->counts; c; c = c->next)
         if (strcmp(c->name, name) == 0) return c;
@@ -209,6 +215,5 @@ void front_free_apps(struct front *front) {
         free(c->name);
         free(c);
     }
-    for (uint32_t i = 0; i < front->kit_count; i++) serve_kit_finish(&front->kits[i]);
-    free(front->kits);
+    front_drop_kits(front);
 }

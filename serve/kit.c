@@ -11,6 +11,7 @@
  * Environment variables may hold secrets: they are nowhere but in that memory.
  */
 #include "serve/link.h"
+#include "serve/shared_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,14 +24,21 @@
 #define HAS_COUNTERS 2u
 
 void serve_kit_finish(struct serve_kit *kit) {
-    if (kit->object_fd >= 0) close(kit->object_fd);
-    if (kit->snapshot_fd >= 0) close(kit->snapshot_fd);
+    shared_fd_release(kit->object_fd);
+    shared_fd_release(kit->snapshot_fd);
     if (kit->counters_fd >= 0) close(kit->counters_fd);
-    for (uint32_t i = 0; i < kit->dir_count; i++)
-        if (kit->dirs[i].fd >= 0) close(kit->dirs[i].fd);
+    for (uint32_t i = 0; i < kit->dir_count; i++) shared_fd_release(kit->dirs[i].fd);
     app_free(kit->app);
     arena_finish(&kit->arena);
+    arena_finish(&kit->room);
     *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1, .counters_fd = -1};
+}
+
+void serve_kit_share(struct serve_kit *kit) {
+    kit->object_fd = shared_fd_take(kit->object_fd);
+    kit->snapshot_fd = shared_fd_take(kit->snapshot_fd);
+    for (uint32_t i = 0; i < kit->dir_count; i++)
+        kit->dirs[i].fd = shared_fd_take(kit->dirs[i].fd);
 }
 
 static void put_strings(struct buffer *b, uint32_t count, const char *const *strings) {
@@ -162,11 +170,13 @@ enum status kit_receive(struct link_message *m, struct serve_kit *ret_kit, struc
     struct reader r = reader_over(b.bytes, b.size);
     if (status == ST_OK) status = decode(&r, m, &kit, err);
     link_close_fds(m);
-    if (status != ST_OK)
+    if (status != ST_OK) {
         serve_kit_finish(&kit);
-    else
-        *ret_kit = kit;
-    return status;
+        return status;
+    }
+    serve_kit_share(&kit);
+    *ret_kit = kit;
+    return ST_OK;
 }
 
 static bool same_file(int a, int b) {

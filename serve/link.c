@@ -1,6 +1,7 @@
 /*
  * Packets between the server's processes. See link.h.
  */
+#include "serve/fd_room.h"
 #include "serve/link.h"
 
 #include <errno.h>
@@ -64,7 +65,10 @@ enum status link_receive(int fd, struct link_message *ret, struct error *err) {
     if ((size_t)n == sizeof head && head[1] == ret->fd_count &&
         !(message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)))
         return ST_OK;
+    bool cut = message.msg_flags & MSG_CTRUNC && (size_t)n == sizeof head;
+    char text[160];
     link_close_fds(ret);
+    if (cut) return error_set(err, ST_NO_MEMORY, "an app is missing: %s", fd_room_text(text));
     return error_set(err, ST_INTERNAL, "a message between processes is malformed");
 }
 

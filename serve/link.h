@@ -36,7 +36,8 @@ struct link_message {
 
 enum status link_send(int fd, enum link_type type, const int *fds, uint32_t fd_count,
                       struct error *err) must_check;
-/* ST_OK; ST_NOT_FOUND: the other end is closed; ST_LIMIT: there is none now (non-blocking). */
+/* ST_OK; ST_NOT_FOUND: the other end is closed; ST_LIMIT: there is none now (non-blocking);
+ * ST_NO_MEMORY: one has come, and this process had no descriptors left for its own. */
 enum status link_receive(int fd, struct link_message *ret_message,
                          struct error *err) must_check;
 void link_close_fds(struct link_message *message);

@@ -72,6 +72,10 @@ enum status pool_create(struct event_base *base, const struct pool_options *opti
 /* Ends every tenant. Requests under way end with POOL_DIED. Apps are freed with it. */
 void pool_destroy(struct pool *pool);
 
+/* There is no room for what someone waits for: instances that are idle for longest go, a few at
+ * a time, those that keep something to a file. */
+void pool_make_room(struct pool *pool);
+
 /* ---- apps -------------------------------------------------------------------------------- */
 
 enum pool_interface {

@@ -3,6 +3,7 @@
  * idle tenant that was used last; where there is none and the app may have more, to a spare.
  */
 #include "serve/pool_private.h"
+#include "serve/shared_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,6 +115,24 @@ void app_dispatch(struct pool_app *app) {
         if (!take_spare(app)) break;
 }
 
+/* ---- its configuration ------------------------------------------------------------------- */
+
+/* The configuration as a descriptor, for the app's next tenant. An app without tenants has
+ * none: there may be tens of thousands that sleep. */
+enum status app_open_config(struct pool_app *app, struct error *err) {
+    int *fd = &app->fds[TENANT_ASSIGNED_CONFIG];
+    if (*fd >= 0) return ST_OK;
+    enum status status = tenant_config_file(&app->tenant_config, fd, err);
+    if (status == ST_OK && fcntl(*fd, F_SETFD, FD_CLOEXEC) != 0)
+        return error_set_errno(err, ST_IO, "cannot keep a descriptor");
+    return status;
+}
+
+void app_close_config(struct pool_app *app) {
+    int *fd = &app->fds[TENANT_ASSIGNED_CONFIG];
+    if (*fd >= 0) close(steal_fd(fd));
+}
+
 /* ---- idle tenants ------------------------------------------------------------------------ */
 
 static void set_idle_timer(struct pool_app *app) {
@@ -134,6 +153,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
         else
             tenant_end(t);
     }
+    if (app->tenant_count == 0) app_close_config(app);
     pool_wake(app->pool);
     set_idle_timer(app);
 }
@@ -174,7 +194,7 @@ static enum status watch_volumes(struct pool_app *app, struct error *err) {
 /* ---- adding and removing ----------------------------------------------------------------- */
 
 static enum status copy_fd(int fd, int *ret_fd, struct error *err) {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int copy = shared_fd_copy(fd);
     if (copy < 0) return error_set_errno(err, ST_IO, "cannot duplicate a descriptor");
     *ret_fd = copy;
     return ST_OK;
@@ -239,15 +259,11 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
                      .environment_at_resume = c->environment_at_resume,
                      .prefault = snapshot >= 0 && !getenv("HUTCH_NO_PREFAULT")},
     };
-    int config_fd = -1;
     if (c->hibernates && (status = hibernate_prepare(app, &config, err)) != ST_OK)
         return status;
-    status = tenant_config_write(&config, &config_fd, err);
-    if (status != ST_OK) return status;
-    app->fds[TENANT_ASSIGNED_CONFIG] = config_fd;
-    if (fcntl(config_fd, F_SETFD, FD_CLOEXEC) != 0)
-        return error_set_errno(err, ST_IO, "cannot keep a descriptor");
-    return watch_volumes(app, err);
+    tenant_config_encode(&config, &app->tenant_config);
+    status = buffer_status(&app->tenant_config, err);
+    return status == ST_OK ? watch_volumes(app, err) : status;
 }
 
 enum status pool_app_add(struct pool *pool, const struct pool_app_config *config,
@@ -296,8 +312,8 @@ void pool_app_free(struct pool_app *app) {
     for (uint32_t i = 0; app->volume_events && i < app->fd_count; i++)
         if (app->volumes >> i & 1) event_del(&app->volume_events[i]);
     free(app->volume_events);
-    for (uint32_t i = 0; app->fds && i < TENANT_MAX_FDS; i++)
-        if (app->fds[i] >= 0) close(app->fds[i]);
+    for (uint32_t i = 0; app->fds && i < TENANT_MAX_FDS; i++) shared_fd_release(app->fds[i]);
+    buffer_finish(&app->tenant_config);
     if (app->drained && !app->pool->closing) app->drained(app->drained_context);
     free(app->fds);
     free(app->name);

@@ -32,6 +32,7 @@
 #define RETRY_DOUBLINGS 8u
 #define TRIES 3u /* of tenants with one file, none of which came up */
 #define PRESSURE_NS (SECOND_NS / 2)
+#define ROOM_NS (SECOND_NS / 10)
 #define PRESSURE_IDLE_NS SECOND_NS /* who has just had a request stays even then */
 #define CLEAN_TURNS 7200u          /* of the above: an hour */
 #define UNSERVED_NS (7 * 24 * 3600 * SECOND_NS)
@@ -374,21 +375,35 @@ static bool is_served(void *context, const struct hibernated *h) {
     return false;
 }
 
+static void let_idle_go(struct pool *pool, uint64_t now) {
+    struct pool_tenant *t;
+    while (prepared_give_up(pool)) continue;
+    for (unsigned i = 0; i < AT_ONCE && (t = longest_idle(pool, now)); i++) {
+        if (!t->app->config.hibernates)
+            tenant_end(t);
+        else if (!hibernate_begin(t))
+            break;
+    }
+}
+
+void pool_make_room(struct pool *pool) {
+    uint64_t now = pool_now_ns();
+    if (now - pool->room_ns < ROOM_NS) return; /* those of last time are on their way */
+    pool->room_ns = now;
+    struct pool_app *app;
+    TAILQ_FOREACH(app, &pool->apps, link)
+    if (app->tenant_count == 0) app_close_config(app);
+    let_idle_go(pool, now);
+}
+
 static void on_pressure(evutil_socket_t fd, short events, void *context) {
     (void)fd, (void)events;
     struct pool *pool = context;
-    struct pool_tenant *t;
     uint64_t now = pool_now_ns(), ignored;
     if (pool->options.keep_free_bytes &&
-        memory_left_bytes(&ignored) < pool->options.keep_free_bytes) {
-        while (prepared_give_up(pool)) continue;
-        for (unsigned i = 0; i < AT_ONCE && (t = longest_idle(pool, now)); i++) {
-            if (!t->app->config.hibernates)
-                tenant_end(t);
-            else if (!hibernate_begin(t))
-                break;
-        }
-    }
+        memory_left_bytes(&ignored) < pool->options.keep_free_bytes)
+        let_idle_go(pool, now);
+    pool_wake(pool); /* someone may wait for room that others had */
     if (pool->hibernated && ++pool->pressure_turns % CLEAN_TURNS == CLEAN_TURNS / 60)
         hibernated_clean(pool->hibernated, UNSERVED_NS, is_served, pool);
     pool_set_timer(&pool->pressure, PRESSURE_NS);
@@ -406,8 +421,7 @@ void hibernate_start(struct pool *pool) {
         *keep_free = total == UINT64_MAX ? 0 : total / 20;
     }
     event_assign(&pool->pressure, pool->base, -1, 0, on_pressure, pool);
-    if (pool->hibernated || pool->options.keep_free_bytes)
-        pool_set_timer(&pool->pressure, PRESSURE_NS);
+    pool_set_timer(&pool->pressure, PRESSURE_NS);
 }
 
 void hibernate_stop(struct pool *pool) {

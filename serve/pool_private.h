@@ -81,6 +81,7 @@ struct pool_app {
     char *name;
     struct pool_app_config config; /* descriptors are its own; strings are not kept */
     int *fds;                      /* what ASSIGN sends; [LOG] is filled in each time */
+    struct buffer tenant_config;   /* what [CONFIG] holds, which is there while tenants are */
     uint32_t fd_count;
     uint64_t volumes; /* bit i: fds[i] is a volume's control connection; tenants get sessions */
     uint64_t lost_ns; /* when the holder of one was found gone: no tenant can be started */
@@ -141,6 +142,7 @@ struct pool {
     bool closing;
     struct hibernated_dir *hibernated; /* NULL: nothing is hibernated */
     struct event pressure;
+    uint64_t short_said_ns, room_ns; /* that there is no room was said, and made */
     uint32_t pressure_turns, writing_count;
     bool hibernating_all;
 };
@@ -190,6 +192,8 @@ void app_dispatch(struct pool_app *app);
 void pool_app_free(struct pool_app *app);
 /* The holder of one of its volumes has gone. */
 void app_lost_volume(struct pool_app *app);
+void app_close_config(struct pool_app *app);
+enum status app_open_config(struct pool_app *app, struct error *err) must_check;
 bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
 
 /* ---- pool_prepared.c ---- */

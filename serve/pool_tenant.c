@@ -6,6 +6,7 @@
  * A tenant is ended by SIGKILL through its pidfd, whatever it is doing: nothing in it is worth
  * an orderly end. It keeps its slot (and with it its uid) until the zygote has reaped it.
  */
+#include "serve/fd_room.h"
 #include "serve/pool_private.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@
 #define DEATH_MS 100
 /* At most so many are being forked at a time: a burst of requests must not starve the loop. */
 #define MAX_STARTING 32u
+#define SAY_AGAIN_NS UINT64_C(10000000000)
 /* How long the spare that takes the place of one just used may be put off. */
 #define SPARES_LATER_NS UINT64_C(2000000)
 
@@ -133,7 +135,9 @@ void tenant_end(struct pool_tenant *t) {
     /* Not wanted, or it cannot be: until the next cold start there is no other. */
     if (t->state == POOL_TENANT_PREPARED) t->app->prepared_wanted = 0;
     leave_state(t);
-    if (t->app) t->app->tenant_count--;
+    /* One that sleeps now does so for a while; a fresh one is about to have another. */
+    if (t->app && --t->app->tenant_count == 0 && t->app->config.hibernates)
+        app_close_config(t->app);
     t->state = POOL_TENANT_ENDING;
     kill_process(t);
     close_control(t);
@@ -425,12 +429,26 @@ static struct pool_tenant *make(struct pool *pool) {
     return t;
 }
 
+/* Said once in a while, for it is found at every turn. */
+static bool cannot_start(struct pool *pool, const char *why) {
+    uint64_t now = pool_now_ns();
+    if (!pool->short_said_ns || now - pool->short_said_ns >= SAY_AGAIN_NS) {
+        pool_event(pool, "no tenant can be started: %s", why);
+        pool->short_said_ns = now;
+    }
+    return false;
+}
+
 static bool start_one(struct pool *pool) {
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-        pool_event(pool, "no tenant can be started: %s", strerror(errno));
-        return false;
+    char text[160];
+    /* a pidfd, a log, a configuration for each that has none yet */
+    if (fd_room_is_short(FD_FOR_TENANT, 3 * (pool->starting_count + pool->spare_count) + 4)) {
+        pool_make_room(pool);
+        return cannot_start(pool, fd_room_text(text));
     }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return cannot_start(pool, errno == EMFILE ? fd_room_text(text) : strerror(errno));
     auto_fd int ours = ends[0];
     auto_fd int theirs = ends[1];
     struct pool_tenant *t = fcntl(ours, F_SETFL, O_NONBLOCK) == 0 ? make(pool) : NULL;
@@ -475,8 +493,9 @@ void tenants_start(struct pool *pool) {
     const struct pool_app *app;
     TAILQ_FOREACH(app, &pool->apps, link)
     if (app_wants_tenants(app, &count)) wanted += count;
-    if (wanted > pool->options.spares && pool->tenant_count >= pool->options.max_tenants)
-        (void)prepared_give_up(pool);
+    if (wanted > pool->options.spares && pool->tenant_count >= pool->options.max_tenants &&
+        !prepared_give_up(pool))
+        pool_make_room(pool);
     if (pool->spare_count + pool->starting_count >= wanted)
         pool->spares_from_ns = 0;
     else if (puts_off(pool, wanted))
@@ -508,6 +527,11 @@ static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_
     };
     int fds[TENANT_MAX_FDS], error = 0;
     uint32_t opened = 0, count = app->fd_count;
+    struct error err = {0};
+    if (app_open_config(app, &err) != ST_OK) {
+        pool_event(app->pool, "app %s: %s", app->name, err.message);
+        return err.saved_errno ? err.saved_errno : ENOMEM;
+    }
     memcpy(fds, app->fds, sizeof fds);
     fds[TENANT_ASSIGNED_LOG] = log_end;
     for (; opened < app->fd_count && !error; opened++)

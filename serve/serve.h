@@ -31,8 +31,12 @@ struct serve_kit {
     struct tenant_dir *dirs;
     void *counting;     /* what the maker knows of that memory; in the arena */
     struct arena arena; /* strings and arrays */
+    struct arena room;  /* the arrays while the kit is being made */
 };
 void serve_kit_finish(struct serve_kit *kit); /* frees the app, too */
+/* Once, when it is complete: files that other kits have are the same descriptors from here on
+ * (shared_fd.h), but for the counters. */
+void serve_kit_share(struct serve_kit *kit);
 
 /* Appends a warm-up request as the bytes that a tenant of the app reads from its stream; for
  * cgi those are the body, and env gets its variables, each with a NUL behind it. Where scripts

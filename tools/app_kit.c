@@ -14,13 +14,29 @@ enum status app_kit_begin(struct serve_kit *kit, struct error *err) {
     const struct app *app = kit->app;
     /* room for what a bundle may bring, too; its own limits are lower */
     const uint32_t most = 1024;
-    kit->argv = arena_array(&kit->arena, (size_t)app->args.count + most, sizeof *kit->argv);
-    kit->env = arena_array(&kit->arena, (size_t)app->env_count + app->secret_count + most,
+    kit->argv = arena_array(&kit->room, (size_t)app->args.count + most, sizeof *kit->argv);
+    kit->env = arena_array(&kit->room, (size_t)app->env_count + app->secret_count + most,
                            sizeof *kit->env);
-    kit->dirs = arena_array(&kit->arena, (size_t)app->mount_count + app->volume_count + most,
+    kit->dirs = arena_array(&kit->room, (size_t)app->mount_count + app->volume_count + most,
                             sizeof *kit->dirs);
     if (!kit->argv || !kit->env || !kit->dirs) return out_of_memory(err);
     kit->argv[kit->argc++] = app->argv0;
+    return ST_OK;
+}
+
+enum status app_kit_settle(struct serve_kit *kit, struct error *err) {
+    const char **argv = arena_array(&kit->arena, (size_t)kit->argc + 1, sizeof *argv);
+    const char **env = arena_array(&kit->arena, (size_t)kit->envc + 1, sizeof *env);
+    struct tenant_dir *dirs =
+        arena_array(&kit->arena, (size_t)kit->dir_count + 1, sizeof *dirs);
+    if (!argv || !env || !dirs) return out_of_memory(err);
+    memcpy(argv, kit->argv, kit->argc * sizeof *argv);
+    memcpy(env, kit->env, kit->envc * sizeof *env);
+    memcpy(dirs, kit->dirs, kit->dir_count * sizeof *dirs);
+    kit->argv = argv;
+    kit->env = env;
+    kit->dirs = dirs;
+    arena_finish(&kit->room);
     return ST_OK;
 }
 

@@ -18,6 +18,9 @@ enum status app_kit_finish(struct serve_kit *kit, struct error *err) must_check;
 enum status app_kit_variable(struct serve_kit *kit, const char *name, const char *value,
                              struct error *err) must_check;
 
+/* When all of it is there: without the room for more, which is most of a kit. */
+enum status app_kit_settle(struct serve_kit *kit, struct error *err) must_check;
+
 /* How the app's instances are started, but for where requests come from. Borrows. */
 void app_kit_config(const struct serve_kit *kit, struct tenant_config *ret_config);
 /* For a snapshot that no secret may get into: secrets are empty (instaboot.secrets_at_resume).

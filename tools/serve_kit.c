@@ -209,7 +209,7 @@ enum status serve_kit_make(void *context, struct serve_kit *kit, struct error *e
     if (status != ST_OK) return error_wrap(err, "%s", app->file);
     /* a snapshot holds no counters */
     if (!m->profile_dir) serve_kit_snapshot(m->cache, kit);
-    return ST_OK;
+    return app_kit_settle(kit, err);
 }
 
 enum status serve_kit_read_name(void *context, const char *name, struct app **ret_app,

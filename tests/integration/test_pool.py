@@ -204,7 +204,8 @@ def deaths(t, guests):
         t.check(d.ask("a", 8)["end"] in ("done", "died"), "its guard is killed")
         t.check(d.ask("a", 9)["end"] == "done", "and another takes over")
         t.check(d.until(lambda: not any(alive(p) for p in before)), "no orphan is left")
-        t.check(d.numbers()["restarts"] == 2, "two restarts are counted")
+        # the requests may have been answered before the last tenants had gone
+        t.check(d.until(lambda: d.numbers()["restarts"] == 2), "two restarts are counted", d.numbers())
         # the server itself
         d.say("request a 10 sleep 5000")
         d.until(lambda: d.tenants(app="a", state="busy"))
@@ -267,13 +268,15 @@ def stages(t, guests):
         d.done(3)
         for tenant in d.tenants(state="ending"):
             with contextlib.suppress(ProcessLookupError):  # it may be gone
-                os.kill(tenant["pid"], signal.SIGKILL)
+                if tenant["pid"] > 0:
+                    os.kill(tenant["pid"], signal.SIGKILL)
         t.check(d.ask("f", 4, "count")["answer"] == "1", "one that ends is killed")
         for n in range(20, 60):  # whatever it is doing just then
             d.say(f"request f {n} count", f"close {n}")
             for tenant in d.tenants()[:2]:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(tenant["pid"], signal.SIGKILL)
+                    if tenant["pid"] > 0:  # one that is being forked has none yet
+                        os.kill(tenant["pid"], signal.SIGKILL)
         ends = {d.done(n)["end"] for n in range(20, 60)}
         t.check(ends <= {"done", "died"}, "any of them, at any time", ends)
         t.check(d.ask("other", 90, "count")["end"] == "done", "the others go on")
