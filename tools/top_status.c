@@ -157,24 +157,29 @@ enum status top_status_get(const char *address, struct top_status *ret, struct e
 
 /* ---- memory ------------------------------------------------------------------------------ */
 
+/* Own is what no file gives: a page of a file that happens to be mapped by this process alone
+ * is "private" to the kernel, and yet the next tenant of the app takes no other. */
 static bool read_rollup(uint64_t pid, struct top_app *app) {
     char path[64], line[160];
     snprintf(path, sizeof path, "/proc/%llu/smaps_rollup", (unsigned long long)pid);
     auto_file FILE *file = fopen(path, "re");
     if (!file) return false;
     bool any = false;
+    uint64_t resident = 0, own = 0;
     while (fgets(line, sizeof line, file)) {
         char name[32];
         unsigned long long kib;
         if (sscanf(line, "%31[^:]: %llu kB", name, &kib) != 2) continue;
         any = true;
-        if (strcmp(name, "Private_Clean") == 0 || strcmp(name, "Private_Dirty") == 0)
-            app->private_bytes += kib << 10;
-        else if (strcmp(name, "Shared_Clean") == 0 || strcmp(name, "Shared_Dirty") == 0)
-            app->shared_bytes += kib << 10;
+        if (strcmp(name, "Rss") == 0)
+            resident = kib << 10;
+        else if (strcmp(name, "Anonymous") == 0)
+            own = kib << 10;
         else if (strcmp(name, "Pss") == 0)
             app->pss_bytes += kib << 10;
     }
+    app->private_bytes += own;
+    app->shared_bytes += resident > own ? resident - own : 0;
     return any;
 }
 
