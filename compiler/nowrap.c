@@ -7,7 +7,8 @@
  *     B:  x + c,  A dominates B                  else A had trapped: x + c < 2^32 for c <= 16
  * KiB
  *
- * so the sum is marked nuw. docs/compiler.md has the argument in full. Before the pipeline,
+ * so the sum is marked nuw, and where it is extended, x is and c added then. That alone is done
+ * where A comes soon after B. docs/compiler.md has the argument in full. Before the pipeline,
  * which is what profits.
  */
 #include "compiler/dominate.h"
@@ -20,7 +21,7 @@
 #define MARKS_MAX 4096u
 
 #define USES_MAX 64u   /* of a value that are looked at */
-#define STEPS_MAX 256u /* instructions back from the sum, in its own block */
+#define STEPS_MAX 256u /* instructions from the sum, in its own block */
 
 /* Whether instruction is a load or store of linear memory through `address`. */
 static bool accesses(const struct lower_module *m, LLVMValueRef instruction,
@@ -34,42 +35,82 @@ static bool accesses(const struct lower_module *m, LLVMValueRef instruction,
     return scope && LLVMValueAsMetadata(scope) == m->memory_only;
 }
 
-static bool is_before(const struct dominators *d, LLVMValueRef access, LLVMValueRef sum) {
+/* Whether an instruction can do no more than compute, or trap as an access does. */
+static bool only_reads(LLVMValueRef instruction) {
+    switch ((int)LLVMGetInstructionOpcode(instruction)) {
+    case LLVMLoad:
+    case LLVMGetElementPtr:
+    case LLVMZExt:
+    case LLVMSExt:
+    case LLVMTrunc:
+    case LLVMBitCast:
+    case LLVMICmp:
+    case LLVMFCmp:
+    case LLVMSelect:
+    case LLVMAdd:
+    case LLVMSub:
+    case LLVMMul:
+    case LLVMAnd:
+    case LLVMOr:
+    case LLVMXor:
+    case LLVMShl:
+    case LLVMLShr:
+    case LLVMAShr:
+    case LLVMFAdd:
+    case LLVMFSub:
+    case LLVMFMul:
+    case LLVMFDiv: return true;
+    default: return false;
+    }
+}
+
+enum when {
+    BEFORE,
+    SOON
+};
+
+/* Whether the access has been made where the sum is, or (SOON) is made before anything else can
+ * be seen. */
+static bool is_sure(const struct dominators *d, LLVMValueRef access, LLVMValueRef sum,
+                    enum when when) {
     LLVMBasicBlockRef block = LLVMGetInstructionParent(sum);
     if (LLVMGetInstructionParent(access) != block)
-        return dominators_hold(d, LLVMGetInstructionParent(access), block);
-    LLVMValueRef at = LLVMGetPreviousInstruction(sum);
-    for (unsigned i = 0; at && i < STEPS_MAX; i++, at = LLVMGetPreviousInstruction(at))
-        if (at == access) return true;
+        return when == BEFORE && dominators_hold(d, LLVMGetInstructionParent(access), block);
+    LLVMValueRef at = sum;
+    for (unsigned i = 0; i < STEPS_MAX; i++) {
+        at = when == BEFORE ? LLVMGetPreviousInstruction(at) : LLVMGetNextInstruction(at);
+        if (!at || at == access) return at != NULL;
+        if (when == SOON && !only_reads(at)) return false;
+    }
     return false;
 }
 
-/* Whether one of the accesses through `address` comes before the sum. */
+/* Whether one of the accesses through `address` is sure where the sum is. */
 static bool accessed_through(const struct lower_module *m, const struct dominators *d,
-                             LLVMValueRef address, LLVMValueRef sum) {
+                             LLVMValueRef address, LLVMValueRef sum, enum when when) {
     unsigned seen = 0;
     for (LLVMUseRef use = LLVMGetFirstUse(address); use && seen < USES_MAX;
          use = LLVMGetNextUse(use), seen++)
-        if (accesses(m, LLVMGetUser(use), address) && is_before(d, LLVMGetUser(use), sum))
+        if (accesses(m, LLVMGetUser(use), address) && is_sure(d, LLVMGetUser(use), sum, when))
             return true;
     return false;
 }
 
 /* wide: zext x, or zext x + offset. As operand 1 of an address: the base comes first. */
 static bool accessed_at(const struct lower_module *m, const struct dominators *d,
-                        LLVMValueRef wide, LLVMValueRef sum, bool may_add) {
+                        LLVMValueRef wide, LLVMValueRef sum, enum when when, bool may_add) {
     unsigned seen = 0;
     for (LLVMUseRef use = LLVMGetFirstUse(wide); use && seen < USES_MAX;
          use = LLVMGetNextUse(use), seen++) {
         LLVMValueRef user = LLVMGetUser(use);
         if (LLVMIsAGetElementPtrInst(user)) {
             if (LLVMGetNumOperands(user) == 2 && LLVMGetOperand(user, 1) == wide &&
-                accessed_through(m, d, user, sum))
+                accessed_through(m, d, user, sum, when))
                 return true;
         } else if (may_add && LLVMIsAInstruction(user) &&
                    LLVMGetInstructionOpcode(user) == LLVMAdd && LLVMGetNUW(user) &&
                    LLVMIsAConstantInt(LLVMGetOperand(user, 1)) &&
-                   accessed_at(m, d, user, sum, false)) {
+                   accessed_at(m, d, user, sum, when, false)) {
             return true;
         }
     }
@@ -77,7 +118,7 @@ static bool accessed_at(const struct lower_module *m, const struct dominators *d
 }
 
 static bool cannot_wrap(const struct lower_module *m, const struct dominators *d,
-                        LLVMValueRef sum) {
+                        LLVMValueRef sum, enum when when) {
     LLVMValueRef x = LLVMGetOperand(sum, 0), c = LLVMGetOperand(sum, 1);
     if (!LLVMIsAConstantInt(c) || LLVMConstIntGetZExtValue(c) > ADDEND_MAX) return false;
     if (LLVMIsAConstant(x)) return false;
@@ -86,13 +127,33 @@ static bool cannot_wrap(const struct lower_module *m, const struct dominators *d
          use = LLVMGetNextUse(use), seen++) {
         LLVMValueRef user = LLVMGetUser(use);
         if (LLVMIsAZExtInst(user) && LLVMTypeOf(user) == m->i64 &&
-            accessed_at(m, d, user, sum, true))
+            accessed_at(m, d, user, sum, when, true))
             return true;
     }
     return false;
 }
 
-static void mark_function(struct lower_module *m, LLVMValueRef function) {
+/* zext (x + c) is zext x + c, which no later pass puts together otherwise; where the sum itself
+ * is wanted as well, it would be another one to compute. */
+static void widen(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef sum) {
+    for (LLVMUseRef use = LLVMGetFirstUse(sum); use; use = LLVMGetNextUse(use))
+        if (!LLVMIsAZExtInst(LLVMGetUser(use)) || LLVMTypeOf(LLVMGetUser(use)) != m->i64)
+            return;
+    LLVMValueRef x = LLVMGetOperand(sum, 0);
+    uint64_t c = LLVMConstIntGetZExtValue(LLVMGetOperand(sum, 1));
+    for (LLVMUseRef use = LLVMGetFirstUse(sum), next; use; use = next) {
+        next = LLVMGetNextUse(use);
+        LLVMValueRef extended = LLVMGetUser(use);
+        LLVMPositionBuilderBefore(builder, extended);
+        LLVMValueRef wide = LLVMBuildNUWAdd(builder, LLVMBuildZExt(builder, x, m->i64, ""),
+                                            LLVMConstInt(m->i64, c, false), "");
+        LLVMReplaceAllUsesWith(extended, wide);
+        LLVMInstructionEraseFromParent(extended);
+    }
+}
+
+static void mark_function(struct lower_module *m, LLVMBuilderRef builder,
+                          LLVMValueRef function) {
     struct dominators d;
     if (!dominators_find(function, &d)) return;
     unsigned marks = 0;
@@ -101,8 +162,11 @@ static void mark_function(struct lower_module *m, LLVMValueRef function) {
         for (LLVMValueRef i = LLVMGetFirstInstruction(block); i && marks < MARKS_MAX;
              i = LLVMGetNextInstruction(i))
             if (LLVMGetInstructionOpcode(i) == LLVMAdd && LLVMTypeOf(i) == m->i32 &&
-                !LLVMGetNUW(i) && cannot_wrap(m, &d, i)) {
-                LLVMSetNUW(i, true);
+                !LLVMGetNUW(i)) {
+                bool before = cannot_wrap(m, &d, i, BEFORE);
+                if (!before && !cannot_wrap(m, &d, i, SOON)) continue;
+                if (before) LLVMSetNUW(i, true); /* SOON, a wrap would be undefined here */
+                widen(m, builder, i);
                 marks++;
             }
     dominators_finish(&d);
@@ -110,7 +174,9 @@ static void mark_function(struct lower_module *m, LLVMValueRef function) {
 
 void mark_nowrap(struct lower_module *m) {
     if (m->options->placement != ABI_PINNED || !module_memory_below_4g(m->module)) return;
+    LLVMBuilderRef builder = LLVMCreateBuilderInContext(m->context);
     for (LLVMValueRef function = LLVMGetFirstFunction(m->llvm); function;
          function = LLVMGetNextFunction(function))
-        if (LLVMCountBasicBlocks(function) != 0) mark_function(m, function);
+        if (LLVMCountBasicBlocks(function) != 0) mark_function(m, builder, function);
+    LLVMDisposeBuilder(builder);
 }

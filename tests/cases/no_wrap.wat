@@ -22,6 +22,18 @@
 ;; invoke skip -8 4 => 30
 ;; invoke changed 4 -4 => 24
 ;; invoke offset -4 => trap out of bounds memory access
+;; invoke soon 4 => 25
+;; invoke soon -4 => trap out of bounds memory access
+;; invoke soon_stored 4 => 25
+;; invoke soon_stored -4 => trap out of bounds memory access
+;; invoke soon_divided 4 1 => 26
+;; invoke soon_divided -4 1 => trap out of bounds memory access
+;; invoke soon_divided -4 0 => trap integer divide by zero
+;; invoke soon_called -4 => trap unreachable
+;; invoke soon_not_always 4 1 => 25
+;; invoke soon_not_always -4 0 => 11
+;; invoke soon_told -4 => trap unreachable
+;; invoke soon_told 4 => 25
 (module
   (memory 1)
   (data (i32.const 0) "\0b\00\00\00\0c\00\00\00\0d\00\00\00\0e\00\00\00\0f\00\00\00\15\00\00\00\10\00\00\00\11\00\00\00\12\00\00\00")
@@ -78,4 +90,31 @@
     (i32.add (i32.add (local.get $sum) (i32.const 1)) (i32.load (i32.add (local.get $x) (i32.const 4)))))
   ;; an offset does not make an access of less
   (func (export "offset") (param $x i32) (result i32)
-    (i32.add (i32.load offset=8 (local.get $x)) (i32.load (i32.add (local.get $x) (i32.const 4))))))
+    (i32.add (i32.load offset=8 (local.get $x)) (i32.load (i32.add (local.get $x) (i32.const 4)))))
+  ;; the access at x comes right after the sum's
+  (func (export "soon") (param $x i32) (result i32)
+    (i32.add (i32.load (i32.add (local.get $x) (i32.const 4))) (i32.load (local.get $x))))
+  ;; the same, and the access is a store
+  (func (export "soon_stored") (param $x i32) (result i32) (local $sum i32)
+    (local.set $sum (i32.load (i32.add (local.get $x) (i32.const 4))))
+    (i32.store (local.get $x) (i32.const 12))
+    (i32.add (local.get $sum) (i32.load (i32.const 4))))
+  ;; between them another trap
+  (func (export "soon_divided") (param $x i32) (param $by i32) (result i32) (local $sum i32)
+    (local.set $sum (i32.load (i32.add (local.get $x) (i32.const 4))))
+    (local.set $sum (i32.add (local.get $sum) (i32.div_u (i32.const 1) (local.get $by))))
+    (i32.add (local.get $sum) (i32.load (local.get $x))))
+  (func $ends (param $sum i32) (if (i32.eq (local.get $sum) (i32.const 11)) (then (unreachable))))
+  (func (export "soon_called") (param $x i32) (result i32) (local $sum i32)
+    (local.set $sum (i32.load (i32.add (local.get $x) (i32.const 4))))
+    (call $ends (local.get $sum))
+    (i32.add (local.get $sum) (i32.load (local.get $x))))
+  ;; only on one way
+  (func (export "soon_not_always") (param $x i32) (param $more i32) (result i32) (local $sum i32)
+    (local.set $sum (i32.load (i32.add (local.get $x) (i32.const 4))))
+    (if (local.get $more) (then (local.set $sum (i32.add (local.get $sum) (i32.load (local.get $x))))))
+    (local.get $sum))
+  ;; that x + 4 wraps is found out before
+  (func (export "soon_told") (param $x i32) (result i32)
+    (if (i32.lt_u (i32.add (local.get $x) (i32.const 4)) (local.get $x)) (then (unreachable)))
+    (i32.add (i32.load (i32.add (local.get $x) (i32.const 4))) (i32.load (local.get $x)))))
