@@ -85,14 +85,28 @@ static bool is_sure(const struct dominators *d, LLVMValueRef access, LLVMValueRe
     return false;
 }
 
-/* Whether one of the accesses through `address` is sure where the sum is. */
+/* What is at a constant distance above address. */
+static bool lies_above(const struct lower_module *m, LLVMValueRef address, LLVMValueRef user) {
+    return LLVMIsAGetElementPtrInst(user) && LLVMGetNumOperands(user) == 2 &&
+           LLVMGetOperand(user, 0) == address && LLVMGetGEPSourceElementType(user) == m->i8 &&
+           LLVMIsAConstantInt(LLVMGetOperand(user, 1)) &&
+           LLVMConstIntGetZExtValue(LLVMGetOperand(user, 1)) <= UINT32_MAX;
+}
+
+/* Whether one of the accesses through `address`, or with a static offset, is sure where the sum
+ * is. */
 static bool accessed_through(const struct lower_module *m, const struct dominators *d,
-                             LLVMValueRef address, LLVMValueRef sum, enum when when) {
+                             LLVMValueRef address, LLVMValueRef sum, enum when when,
+                             bool may_add) {
     unsigned seen = 0;
     for (LLVMUseRef use = LLVMGetFirstUse(address); use && seen < USES_MAX;
-         use = LLVMGetNextUse(use), seen++)
-        if (accesses(m, LLVMGetUser(use), address) && is_sure(d, LLVMGetUser(use), sum, when))
+         use = LLVMGetNextUse(use), seen++) {
+        LLVMValueRef user = LLVMGetUser(use);
+        if (accesses(m, user, address) && is_sure(d, user, sum, when)) return true;
+        if (may_add && lies_above(m, address, user) &&
+            accessed_through(m, d, user, sum, when, false))
             return true;
+    }
     return false;
 }
 
@@ -105,7 +119,7 @@ static bool accessed_at(const struct lower_module *m, const struct dominators *d
         LLVMValueRef user = LLVMGetUser(use);
         if (LLVMIsAGetElementPtrInst(user)) {
             if (LLVMGetNumOperands(user) == 2 && LLVMGetOperand(user, 1) == wide &&
-                accessed_through(m, d, user, sum, when))
+                accessed_through(m, d, user, sum, when, may_add))
                 return true;
         } else if (may_add && LLVMIsAInstruction(user) &&
                    LLVMGetInstructionOpcode(user) == LLVMAdd && LLVMGetNUW(user) &&
@@ -122,6 +136,8 @@ static bool cannot_wrap(const struct lower_module *m, const struct dominators *d
     LLVMValueRef x = LLVMGetOperand(sum, 0), c = LLVMGetOperand(sum, 1);
     if (!LLVMIsAConstantInt(c) || LLVMConstIntGetZExtValue(c) > ADDEND_MAX) return false;
     if (LLVMIsAConstant(x)) return false;
+    if (LLVMIsATruncInst(x) && accessed_at(m, d, LLVMGetOperand(x, 0), sum, when, true))
+        return true; /* a parameter, wide as it came */
     unsigned seen = 0;
     for (LLVMUseRef use = LLVMGetFirstUse(x); use && seen < USES_MAX;
          use = LLVMGetNextUse(use), seen++) {
@@ -152,6 +168,34 @@ static void widen(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef s
     }
 }
 
+static bool mark_sum(struct lower_module *m, LLVMBuilderRef builder, const struct dominators *d,
+                     LLVMValueRef sum) {
+    if (LLVMTypeOf(sum) != m->i32 || LLVMGetNUW(sum)) return false;
+    bool before = cannot_wrap(m, d, sum, BEFORE);
+    if (!before && !cannot_wrap(m, d, sum, SOON)) return false;
+    if (before) LLVMSetNUW(sum, true); /* SOON, a wrap would be undefined here */
+    widen(m, builder, sum);
+    return true;
+}
+
+/* The sum of a parameter, which is 64 bits wide, and c, cut off to 32 bits: neither sum is
+ * another where w + c cannot wrap. */
+static bool drop_mask(struct lower_module *m, const struct dominators *d, LLVMValueRef masked) {
+    LLVMValueRef sum = LLVMGetOperand(masked, 0), mask = LLVMGetOperand(masked, 1);
+    if (LLVMTypeOf(masked) != m->i64 || !LLVMIsAConstantInt(mask) ||
+        LLVMConstIntGetZExtValue(mask) != UINT32_MAX || !LLVMIsAInstruction(sum) ||
+        LLVMGetInstructionOpcode(sum) != LLVMAdd)
+        return false;
+    LLVMValueRef w = LLVMGetOperand(sum, 0), c = LLVMGetOperand(sum, 1);
+    if (!LLVMIsAConstantInt(c) || LLVMConstIntGetZExtValue(c) > ADDEND_MAX) return false;
+    if (!accessed_at(m, d, w, masked, BEFORE, true) &&
+        !accessed_at(m, d, w, masked, SOON, true))
+        return false;
+    LLVMReplaceAllUsesWith(masked, sum);
+    LLVMInstructionEraseFromParent(masked);
+    return true;
+}
+
 static void mark_function(struct lower_module *m, LLVMBuilderRef builder,
                           LLVMValueRef function) {
     struct dominators d;
@@ -159,16 +203,16 @@ static void mark_function(struct lower_module *m, LLVMBuilderRef builder,
     unsigned marks = 0;
     for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(function); block;
          block = LLVMGetNextBasicBlock(block))
-        for (LLVMValueRef i = LLVMGetFirstInstruction(block); i && marks < MARKS_MAX;
-             i = LLVMGetNextInstruction(i))
-            if (LLVMGetInstructionOpcode(i) == LLVMAdd && LLVMTypeOf(i) == m->i32 &&
-                !LLVMGetNUW(i)) {
-                bool before = cannot_wrap(m, &d, i, BEFORE);
-                if (!before && !cannot_wrap(m, &d, i, SOON)) continue;
-                if (before) LLVMSetNUW(i, true); /* SOON, a wrap would be undefined here */
-                widen(m, builder, i);
-                marks++;
-            }
+        for (LLVMValueRef i = LLVMGetFirstInstruction(block), before = NULL;
+             i && marks < MARKS_MAX;
+             i = before ? LLVMGetNextInstruction(before) : LLVMGetFirstInstruction(block)) {
+            LLVMOpcode opcode = LLVMGetInstructionOpcode(i);
+            if (opcode == LLVMAdd && mark_sum(m, builder, &d, i)) marks++;
+            if (opcode == LLVMAnd && drop_mask(m, &d, i))
+                marks++; /* and it is gone */
+            else
+                before = i;
+        }
     dominators_finish(&d);
 }
 
