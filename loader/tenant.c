@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* After so long without a request memory is given back. */
@@ -28,7 +29,9 @@ static near_data struct tenant {
     struct snapshot *snapshot; /* to go on from; or NULL */
     struct snapshot *state;    /* the hibernated guest that goes on, over snapshot; or NULL */
     int log_fd;
-    bool ready;       /* READY was sent */
+    bool ready; /* READY was sent, or need not be */
+    bool asked; /* a request is there, or right behind */
+    uint64_t began_ns;
     uint64_t request; /* under way; 0: none */
     bool changed;     /* since memory was given back */
     struct arena arena;
@@ -75,12 +78,19 @@ static void tell_done(enum tenant_end end, int status, const char *text, size_t 
     tenant.request = 0;
 }
 
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 static void tell_ready(void) {
     if (tenant.ready) return;
+    tenant.ready = true;
+    if (tenant.asked && now_ns() - tenant.began_ns < TENANT_QUIET_NS) return;
     struct tenant_ready ready = {.header = tenant_header(TENANT_READY, sizeof ready, 0),
                                  .memory_bytes = memory_bytes()};
     tell(&ready, sizeof ready, NULL, 0);
-    tenant.ready = true;
     tenant.changed = true;
 }
 
@@ -239,7 +249,8 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
     };
     enum status status = wasi_create(&wasi, &tenant.wasi, err);
     if (status != ST_OK) return status;
-    struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
+    struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes,
+                                     .once = c->reuse == TENANT_ENDS};
     if (tenant.state)
         return hibernate_resume(tenant.state, tenant.snapshot, &tenant.loaded->code, &limits,
                                 wasi_resolve, tenant.wasi, tenant.wasi, &tenant.instance, err);
@@ -307,9 +318,9 @@ static enum status take_app(const int *fds, uint32_t fd_count, int state_fd,
         (status = runtime_limit_stack(tenant.config.max_stack_bytes, err)) != ST_OK)
         return status;
     int object_fd = fds[TENANT_ASSIGNED_OBJECT];
-    status = tenant.config.requests.snapshot_fd >= 0 || state_fd >= 0
-                 ? loader_open_brief(object_fd, &tenant.loaded, err)
-                 : loader_open(object_fd, &tenant.loaded, err);
+    bool brief = tenant.config.requests.snapshot_fd >= 0 || state_fd >= 0;
+    status = brief ? loader_open_brief(object_fd, &tenant.loaded, err)
+                   : loader_open(object_fd, &tenant.loaded, err);
     if (status != ST_OK) return status;
     if (tenant.loaded->object.compat.placement != ABI_PINNED)
         return error_set(err, ST_INCOMPATIBLE,
@@ -424,6 +435,7 @@ static void wait_for_a_request(void) {
 static _Noreturn void run(bool prepared) {
     if (tenant.snapshot && tenant.config.requests.prefault) snapshot_prefault(tenant.snapshot);
     if (prepared) wait_for_a_request();
+    if (prepared) tenant.began_ns = now_ns();
     if (tenant.snapshot || tenant.state) {
         if (tenant.config.interface == TENANT_CGI) run_frozen_cgi();
         finish(instance_continue(tenant.instance, &report));
@@ -457,11 +469,15 @@ static __attribute__((noinline)) bool join_app(uint32_t layers) {
     struct error err = {0};
     int state_fd = assign.hibernated ? fds[--count] : -1;
     CHECK(count >= TENANT_ASSIGNED_REST);
+    tenant.asked = assign.asked;
+    tenant.began_ns = now_ns();
     if (take_app(fds, count, state_fd, &err) != ST_OK) give_up(&err);
     return assign.prepared;
 }
 
 _Noreturn void tenant_main(uint32_t layers) {
     memset(&tenant, 0, sizeof tenant); /* as it is; its page is there then */
+    memset(&message, 0, sizeof message.header);
+    tenant.began_ns = now_ns(); /* so is the clock's */
     run(join_app(layers));
 }

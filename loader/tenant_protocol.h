@@ -22,6 +22,11 @@
  *     tenant:  (fork) UP   ASSIGN   READY   REQUEST   DONE  READY  REQUEST  DONE  ...  (end)
  *     pool:    FORK      ->       ->      ->        ->         ->        ->         close
  *
+ * Where a REQUEST comes right behind ASSIGN, READY is said only if the start takes longer than
+ * TENANT_QUIET_NS: the pool would be woken to hear it while the guest goes on. Whether a tenant
+ * has taken its REQUEST the kernel tells the pool: nothing it sent is left unread (SIOCOUTQ);
+ * and of a tenant that died with something unread, ECONNRESET.
+ *
  * To stop a tenant the pool closes its end of the control socket: the tenant ends when it next
  * looks, and a process that does not is killed through the pidfd. To interrupt a guest (a limit
  * is broken) the pool sends SIGALRM: the guest traps with a backtrace, which DONE carries.
@@ -39,7 +44,7 @@
 
 #include "base/base.h"
 
-#define TENANT_PROTOCOL_VERSION 3u
+#define TENANT_PROTOCOL_VERSION 4u
 
 enum tenant_message_type {
     ZYGOTE_FORK = 1,
@@ -132,7 +137,10 @@ struct tenant_assign {
     uint32_t hibernated; /* 1: the last descriptor is a hibernated guest, which goes on */
     uint32_t prepared;   /* 1: all is made ready, and nothing of the guest runs, until a REQUEST
                             is there */
+    uint32_t asked;      /* 1: a REQUEST is what it is started for */
+    uint32_t reserved;
 };
+#define TENANT_QUIET_NS UINT64_C(2000000)
 #define TENANT_CONTROL_FD 3
 #define TENANT_CONFIG_FD 4
 #define TENANT_OBJECT_FD 5

@@ -28,8 +28,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Of every tenant, cut to its app's limit (runtime_limit_stack). */
+/* Room for every tenant's, and how much of it is accessible until the app says otherwise
+ * (runtime_limit_stack): limits.stack's default, so that most apps say nothing else. */
 #define STACK_BYTES (UINT64_C(64) << 20)
+#define USUAL_STACK_BYTES (UINT64_C(8) << 20)
 #define ZYGOTE_SOCKET_FD TENANT_CONTROL_FD /* replaced by the control socket in a tenant */
 #define MAX_LIVING 65536u
 
@@ -222,7 +224,9 @@ static _Noreturn void be_zygote(struct sandbox *s, int go) {
     signal(SIGPIPE, SIG_IGN); /* a guest sees EPIPE */
     signal(SIGXFSZ, SIG_IGN);
     struct error err = {0};
-    if (runtime_init(ABI_PINNED, STACK_BYTES, &err) != ST_OK) _exit(1);
+    if (runtime_init(ABI_PINNED, STACK_BYTES, &err) != ST_OK ||
+        runtime_limit_stack(USUAL_STACK_BYTES, &err) != ST_OK || runtime_reserve(&err) != ST_OK)
+        _exit(1);
     /* What each tenant would work out for itself, and write into a page of its own. */
     (void)abi_cpu_features();
     (void)abi_fingerprint();

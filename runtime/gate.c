@@ -8,7 +8,9 @@
  */
 #include "runtime/gate.h"
 #include "runtime/instance.h"
+#include "runtime/reserve.h"
 #include "runtime/trap.h"
+#include "runtime/wasi.h"
 
 #include <sys/mman.h>
 
@@ -52,7 +54,8 @@ enum status gate_stack_create(enum abi_placement placement, uint64_t stack_bytes
         munmap(at, total);
         return st;
     }
-    guest_stack = (struct guest_stack){.guard = (uint64_t)at,
+    guest_stack = (struct guest_stack){.mapping = (uint64_t)at,
+                                       .guard = (uint64_t)at,
                                        .low = (uint64_t)at + STACK_GUARD_BYTES,
                                        .top = (uint64_t)at + total};
     gate_has_avx = __builtin_cpu_supports("avx") ? 1 : 0;
@@ -61,18 +64,18 @@ enum status gate_stack_create(enum abi_placement placement, uint64_t stack_bytes
 
 enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) {
     stack_bytes = align_up(stack_bytes, ABI_HOST_PAGE);
-    if (stack_bytes < STACK_MIN_BYTES || stack_bytes > guest_stack.top - guest_stack.low)
+    uint64_t most = guest_stack.top - guest_stack.mapping - STACK_GUARD_BYTES;
+    if (stack_bytes < STACK_MIN_BYTES || stack_bytes > most)
         return error_set(err, ST_LIMIT,
                          "a guest stack of %llu bytes is not between %llu and %llu",
                          (unsigned long long)stack_bytes, (unsigned long long)STACK_MIN_BYTES,
-                         (unsigned long long)(guest_stack.top - guest_stack.low));
-    uint64_t low = guest_stack.top - stack_bytes, guard = low - STACK_GUARD_BYTES;
+                         (unsigned long long)most);
+    uint64_t low = guest_stack.top - stack_bytes, was = guest_stack.low;
     /* The page tables of what is below were never filled: nothing is given back. */
-    if (guard == guest_stack.guard) return ST_OK;
-    if (mprotect((void *)guard, STACK_GUARD_BYTES, PROT_NONE) != 0 ||
-        munmap((void *)guest_stack.guard, guard - guest_stack.guard) != 0)
+    if ((low > was && mprotect((void *)was, low - was, PROT_NONE) != 0) ||
+        (low < was && mprotect((void *)low, was - low, PROT_READ | PROT_WRITE) != 0))
         return error_set_errno(err, ST_NO_MEMORY, "cannot limit the guest stack");
-    guest_stack.guard = guard;
+    guest_stack.guard = low - STACK_GUARD_BYTES;
     guest_stack.low = low;
     return ST_OK;
 }
@@ -82,10 +85,13 @@ void runtime_touch(void) {
     (void)madvise((void *)state, ABI_HOST_PAGE, MADV_POPULATE_WRITE);
     (void)madvise((void *)(guest_stack.top - ABI_HOST_PAGE), ABI_HOST_PAGE,
                   MADV_POPULATE_WRITE);
+    (void)madvise(wasi_scratch_room(), ABI_HOST_PAGE, MADV_POPULATE_WRITE);
+    reserve_touch();
 }
 
 void gate_stack_destroy(void) {
-    if (guest_stack.top) munmap((void *)guest_stack.guard, guest_stack.top - guest_stack.guard);
+    if (guest_stack.top)
+        munmap((void *)guest_stack.mapping, guest_stack.top - guest_stack.mapping);
     guest_stack = (struct guest_stack){0};
 }
 

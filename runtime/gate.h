@@ -81,7 +81,8 @@ extern hidden volatile int32_t gate_interrupt;
 extern hidden int32_t gate_has_avx;
 
 struct guest_stack {
-    uint64_t guard; /* [guard, low) is PROT_NONE */
+    uint64_t mapping; /* [mapping, low) is PROT_NONE */
+    uint64_t guard;   /* the part of it below the stack where a fault is the stack's */
     uint64_t low, top;
 };
 extern struct guest_stack guest_stack;

@@ -10,6 +10,7 @@
  */
 #include "runtime/instance.h"
 #include "runtime/gate.h"
+#include "runtime/reserve.h"
 #include "runtime/trap.h"
 
 #include <sys/mman.h>
@@ -86,7 +87,9 @@ enum status instance_reserve_block(struct instance *i, struct error *err) {
     void *want = pinned ? (void *)(uintptr_t)ABI_INSTANCE_BASE : NULL;
     int flags =
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (pinned ? MAP_FIXED_NOREPLACE : 0);
-    void *at = mmap(want, i->block_bytes, PROT_NONE, flags, -1, 0);
+    void *at = pinned && reserve_take(RESERVED_BLOCK)
+                   ? want
+                   : mmap(want, i->block_bytes, PROT_NONE, flags, -1, 0);
     if (at != MAP_FAILED && want && at != want) {
         munmap(at, i->block_bytes);
         return error_set(err, ST_NO_MEMORY,

@@ -8,6 +8,7 @@
  * Where the object holds initial pages they are mapped copy-on-write from its file.
  */
 #include "runtime/instance.h"
+#include "runtime/reserve.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -49,7 +50,8 @@ enum status memory_create(struct memory *memory, struct abi_memory *abi,
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     if (fixed) flags |= MAP_FIXED_NOREPLACE;
     void *want = fixed ? address_of(ABI_MEMORY_BASE) : NULL;
-    void *at = mmap(want, total, PROT_NONE, flags, -1, 0);
+    bool reserved = fixed && reserve_take(RESERVED_MEMORY);
+    void *at = reserved ? want : mmap(want, total, PROT_NONE, flags, -1, 0);
     if (at != MAP_FAILED && want && at != want) {
         munmap(at, total);
         return error_set(err, ST_NO_MEMORY, "the address range of memory 0 is in use");
@@ -60,8 +62,10 @@ enum status memory_create(struct memory *memory, struct abi_memory *abi,
                                "limited, as by ulimit -v?)",
                                (unsigned long long)(total >> 20), index);
     uint64_t base = (uint64_t)at + below;
-    if (limits->min &&
-        mprotect(address_of(base), limits->min * ABI_WASM_PAGE, PROT_READ | PROT_WRITE) != 0) {
+    uint64_t size = limits->min * ABI_WASM_PAGE;
+    bool shut = reserved && !size; /* some of it may be accessible already */
+    if ((size && mprotect(address_of(base), size, PROT_READ | PROT_WRITE) != 0) ||
+        (shut && mprotect(address_of(base), RESERVED_OPEN_BYTES, PROT_NONE) != 0)) {
         enum status st =
             error_set_errno(err, ST_NO_MEMORY, "cannot get %llu bytes for memory %u",
                             (unsigned long long)(limits->min * ABI_WASM_PAGE), index);

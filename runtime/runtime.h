@@ -52,8 +52,12 @@ enum status code_complete(const struct code *code, struct error *err) must_check
 enum status runtime_init(enum abi_placement placement, uint64_t stack_bytes,
                          struct error *err) must_check;
 void runtime_finish(void);
-/* Makes the guest stack smaller, before a guest runs. ST_LIMIT where it is no smaller. */
+/* Makes the guest stack smaller, or larger again up to what runtime_init made, before a guest
+ * runs. ST_LIMIT where it cannot be. */
 enum status runtime_limit_stack(uint64_t stack_bytes, struct error *err) must_check;
+/* For a process that will be one of many pinned ones: reserves the address ranges of its
+ * instance, which need not be mapped then. */
+enum status runtime_reserve(struct error *err) must_check;
 /* For a process that waits for its app: what the runtime writes in any case is made present. */
 void runtime_touch(void);
 /* Makes traps and backtraces aware of code / forgets it. The struct is borrowed until then. */
@@ -107,6 +111,7 @@ typedef bool (*import_resolver)(void *context, const struct abi_import *import,
 struct instance_limits {
     uint64_t max_memory_bytes;  /* of each memory; 0: what the type allows */
     uint32_t max_table_entries; /* 0: 10 million */
+    bool once;                  /* of a resume: it is never put back, and gives nothing back */
 };
 
 enum call_result {

@@ -80,12 +80,16 @@ struct snapshot {
     const uint8_t *wasi;
     const struct snapshot_range *ranges; /* by address; NULL until wanted */
     const uint8_t *original;             /* the whole file, mapped; NULL until a reset */
-    void *tables;                        /* header and tables, mapped */
-    size_t tables_mapped;
+    const void *tables;                  /* header and tables */
+    size_t tables_mapped;                /* 0: they are in the arena */
+    bool copied; /* into a process that goes on from it, and not mapped there */
     struct arena arena;
 };
 
 /* ---- snapshot_format.c ---- */
+/* Bytes of a file. ST_DAMAGED where it is too short. */
+enum status snapshot_read(int fd, uint64_t offset, void *to, size_t size_bytes,
+                          struct error *err) must_check;
 /* Appends header and tables; the file's digest stays zero. */
 enum status snapshot_encode(const struct snapshot_header *header,
                             const struct snapshot_run *runs, const bool *elem_dropped,

@@ -7,12 +7,14 @@
 #include "runtime/near.h"
 #include "runtime/snapshot.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define RUN_BYTES 24u
 #define RANGE_BYTES 16u
+#define TABLES_BYTES_OFFSET 12u
 
 uint64_t snapshot_tables_bytes(const struct snapshot_header *h) {
     return SNAPSHOT_HEADER_BYTES + (uint64_t)h->run_count * RUN_BYTES + h->elem_count +
@@ -194,19 +196,6 @@ static const uint8_t *take_flags(struct reader *r, uint32_t count) {
     return flags;
 }
 
-/* Maps what lies at [offset, +size): the file does not change, and a tenant has no other way to
- * read one. *ret_mapping is to be unmapped. */
-static enum status map_at(int fd, uint64_t offset, size_t size, void **ret_mapping,
-                          const uint8_t **ret_bytes, struct error *err) {
-    size_t before = (size_t)(offset % ABI_HOST_PAGE);
-    void *at = mmap(near_hint(before + size), before + size, PROT_READ, MAP_PRIVATE, fd,
-                    (off_t)(offset - before));
-    if (at == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the snapshot");
-    *ret_mapping = at;
-    *ret_bytes = (const uint8_t *)at + before;
-    return ST_OK;
-}
-
 static enum status take_tables(struct snapshot *s, const uint8_t *bytes, size_t size,
                                struct error *err) {
     struct reader r = reader_over(bytes, size);
@@ -222,6 +211,38 @@ static enum status take_tables(struct snapshot *s, const uint8_t *bytes, size_t 
     return ST_OK;
 }
 
+enum status snapshot_read(int fd, uint64_t offset, void *to, size_t size, struct error *err) {
+    for (size_t at = 0; at < size;) {
+        ssize_t n = pread(fd, (uint8_t *)to + at, size - at, (off_t)(offset + at));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_set_errno(err, ST_IO, "cannot read the snapshot");
+        if (n == 0) return damaged(err, "it is cut short");
+        at += (size_t)n;
+    }
+    return ST_OK;
+}
+
+/* Of a small program they fit into a page, which is sooner read than mapped. */
+static enum status read_tables(struct snapshot *s, size_t limit, const uint8_t **ret_bytes,
+                               struct error *err) {
+    enum {
+        FIRST = 2048
+    };
+    size_t first = limit < FIRST ? limit : FIRST;
+    uint8_t *bytes = arena_array(&s->arena, first, 1);
+    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
+    enum status status = snapshot_read(s->fd, 0, bytes, first, err);
+    if (status != ST_OK) return status;
+    struct reader r = reader_over(bytes + TABLES_BYTES_OFFSET, 4);
+    s->tables = *ret_bytes = bytes;
+    if (reader_u32(&r) <= first) return ST_OK;
+    void *mapping = mmap(near_hint(limit), limit, PROT_READ, MAP_PRIVATE, s->fd, 0);
+    if (mapping == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the snapshot");
+    s->tables = *ret_bytes = mapping;
+    s->tables_mapped = limit;
+    return ST_OK;
+}
+
 static enum status read_snapshot(struct snapshot *s, struct error *err) {
     struct stat st;
     bool hibernated = s->header.hibernated;
@@ -232,9 +253,8 @@ static enum status read_snapshot(struct snapshot *s, struct error *err) {
         return error_set(err, ST_DAMAGED, "not a %s", what);
     uint64_t limit = (uint64_t)st.st_size;
     if (limit > SNAPSHOT_MAX_TABLE_BYTES) limit = SNAPSHOT_MAX_TABLE_BYTES;
-    enum status status = map_at(s->fd, 0, (size_t)limit, &s->tables, &bytes, err);
+    enum status status = read_tables(s, (size_t)limit, &bytes, err);
     if (status != ST_OK) return status;
-    s->tables_mapped = (size_t)limit;
     if (memcmp(bytes, hibernated ? HIBERNATED_MAGIC : SNAPSHOT_MAGIC, 8) != 0)
         return error_set(err, ST_DAMAGED, "not a %s", what);
     struct reader r = reader_over(bytes + 8, 4);
@@ -283,7 +303,8 @@ enum status hibernate_open(int fd, struct snapshot **ret_state, struct error *er
 
 void snapshot_let_go(struct snapshot *s) {
     if (s->fd >= 0) close(s->fd);
-    if (s->tables) munmap(s->tables, s->tables_mapped);
+    if (s->tables_mapped) munmap((void *)(uintptr_t)s->tables, s->tables_mapped);
+    s->tables_mapped = 0;
     s->fd = -1;
     s->tables = NULL;
     s->elem_dropped = s->data_dropped = s->wasi = NULL;
@@ -345,14 +366,11 @@ enum status snapshot_read_ranges(struct snapshot *s, struct error *err) {
     if (s->ranges) return ST_OK;
     size_t size = (size_t)h->warm_count * RANGE_BYTES;
     struct snapshot_range *ranges = arena_array(&s->arena, h->warm_count, sizeof *ranges);
-    void *mapping = NULL;
-    const uint8_t *bytes = NULL;
-    if (!ranges) return error_set(err, ST_NO_MEMORY, "out of memory");
     if (size == 0) return ST_OK;
-    enum status status = map_at(s->fd, h->warm_offset, size, &mapping, &bytes, err);
-    if (status != ST_OK) return status;
-    status = take_ranges(h, bytes, size, ranges, err);
-    munmap(mapping, size + h->warm_offset % ABI_HOST_PAGE);
+    auto_free uint8_t *bytes = malloc(size);
+    if (!ranges || !bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
+    enum status status = snapshot_read(s->fd, h->warm_offset, bytes, size, err);
+    if (status == ST_OK) status = take_ranges(h, bytes, size, ranges, err);
     if (status == ST_OK) s->ranges = ranges;
     return status;
 }

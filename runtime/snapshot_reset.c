@@ -74,6 +74,7 @@ enum status snapshot_reset(struct instance *i, struct wasi *wasi, struct error *
     struct snapshot *s = i->snapshot;
     const struct snapshot_header *h = &s->header;
     struct resetting r = {.instance = i, .snapshot = s};
+    CHECK(!s->copied);
     uint64_t max_pages = i->object->memory_count ? i->memories[0]->abi->max_pages : 0;
     enum status status = snapshot_map_original(s, err);
     if (status == ST_OK) status = shrink_memory(i, h, err);

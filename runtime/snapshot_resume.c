@@ -151,6 +151,29 @@ static enum status map_runs(struct instance *i, const struct snapshot *s, struct
     return ST_OK;
 }
 
+/* A small snapshot is copied: less than to map its runs, page tables and all, and to fault on
+ * them. What is mapped can be put back and given back, what is copied cannot. */
+#define COPY_MAX_BYTES UINT64_C(65536)
+static bool is_small(const struct snapshot *s) {
+    uint64_t size = 0;
+    for (uint32_t k = 0; k < s->header.run_count; k++) size += s->runs[k].size_bytes;
+    return size <= COPY_MAX_BYTES;
+}
+
+static enum status copy_runs(struct instance *i, const struct snapshot *s, struct error *err) {
+    if (mprotect(i->block, s->header.block_bytes, PROT_READ | PROT_WRITE) != 0)
+        return error_set_errno(err, ST_NO_MEMORY, "cannot map the instance block");
+    for (uint32_t k = 0; k < s->header.run_count; k++) {
+        const struct snapshot_run *run = &s->runs[k];
+        enum status status = snapshot_check_run(i, run, err);
+        if (status == ST_OK)
+            status = snapshot_read(s->fd, run->offset, (void *)run->address,
+                                   (size_t)run->size_bytes, err);
+        if (status != ST_OK) return status;
+    }
+    return ST_OK;
+}
+
 /* The block is there now: what it says must be what there is. */
 static enum status adopt_block(struct instance *i, const struct snapshot_header *h,
                                const struct abi_memory *memory, const struct abi_table *tables,
@@ -196,7 +219,9 @@ static enum status restore(struct instance *i, struct snapshot *s, const struct 
     if (status == ST_OK) status = reserve_tables(i, tables, err);
     if (status == ST_OK && h->files_bytes)
         status = wasi_files_resize(wasi, h->files_bytes, err);
-    if (status == ST_OK && base) status = map_runs(i, base, err);
+    s->copied = s == base && i->limits.once && is_small(s);
+    if (status == ST_OK && base)
+        status = s->copied ? copy_runs(i, s, err) : map_runs(i, base, err);
     if (status == ST_OK && !base &&
         mprotect(i->block, h->block_bytes, PROT_READ | PROT_WRITE) != 0)
         status = error_set_errno(err, ST_NO_MEMORY, "cannot map the instance block");

@@ -48,6 +48,7 @@ static enum status compare(void *context, uint64_t start, uint64_t size, bool is
 }
 
 enum status snapshot_give_back(struct instance *i, struct snapshot *base, struct error *err) {
+    CHECK(!base->copied);
     if (!i->object->memory_count) return ST_OK;
     struct returning r = {.code = i->code, .snapshot = base};
     uint64_t size = i->memories[0]->abi->size_bytes, most = base->header.memory_bytes;

@@ -22,7 +22,7 @@
 #define PIDFD_SELF_THREAD (-10000) /* Linux 6.14 */
 /* Stretches that were read and lie this close together are mapped as one. */
 #define READ_GAP_PAGES 4u
-#define BATCH 512u
+#define BATCH 64u /* on the stack, in a page that is there */
 /* What the kernel maps around a page of a file that is read, where it is in memory: one page of
  * such a block brings the others with it. */
 #define FAULT_AROUND_BYTES UINT64_C(65536)
@@ -116,6 +116,7 @@ void snapshot_prefault(struct snapshot *s) {
     struct batch reads = {.advice = MADV_POPULATE_READ},
                  writes = {.advice = MADV_POPULATE_WRITE};
     uint64_t next_block = 0;
+    if (s->copied) return; /* the handful of other pages come when they are needed */
     if (s->header.warm_count == 0 || snapshot_read_ranges(s, &ignored) != ST_OK) return;
     for (uint32_t i = 0; i < s->header.warm_count; i++) {
         const struct snapshot_range *range = &s->ranges[i];

@@ -89,12 +89,16 @@ static enum status fill(struct wasi *w, const struct wasi_config *config,
     return status;
 }
 
-enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
-                        struct error *err) {
+union wasi_scratch *wasi_scratch_room(void) {
     /* Its pages are not there until something needs them. */
     static far_zeros _Alignas(ABI_HOST_PAGE) union wasi_scratch scratch;
+    return &scratch;
+}
+
+enum status wasi_create(const struct wasi_config *config, struct wasi **ret_wasi,
+                        struct error *err) {
     struct wasi *w = calloc(1, sizeof *w);
-    if (w) w->scratch = &scratch;
+    if (w) w->scratch = wasi_scratch_room();
     bool taken = false;
     enum status status =
         w ? fill(w, config, &taken, err) : error_set(err, ST_NO_MEMORY, "WASI state");

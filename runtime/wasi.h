@@ -226,6 +226,9 @@ struct wasi {
     size_t scratch_bytes; /* of it that calls have written since it was zero */
 };
 
+/* The process's one. */
+union wasi_scratch *wasi_scratch_room(void);
+
 /* Before that much of the room is written. */
 static inline void wasi_scratch_use(struct wasi *w, size_t size_bytes) {
     if (w->scratch_bytes < size_bytes) w->scratch_bytes = size_bytes;

@@ -67,6 +67,13 @@ void exchange_settle(struct exchange *x) {
     event_active(front->reaper, EV_TIMEOUT, 0);
 }
 
+static bool make_stream(int ends[2]) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return false;
+    /* a new socket has no other flags */
+    (void)!fcntl(ends[0], F_SETFL, O_RDWR | O_NONBLOCK);
+    return true;
+}
+
 void exchange_reap(struct front *front) {
     while (front->ended) {
         struct exchange *x = front->ended;
@@ -82,6 +89,8 @@ void exchange_reap(struct front *front) {
         cgi_env_finish(&x->env);
         free(x);
     }
+    int *spare = front->spare_stream; /* for the next one */
+    if (spare[0] < 0 && !front->draining && !make_stream(spare)) spare[0] = spare[1] = -1;
 }
 
 /* ---- answers of our own ------------------------------------------------------------------ */
@@ -290,11 +299,15 @@ void stream_write_now(struct bufferevent *stream) {
 
 /* ---- the beginning ----------------------------------------------------------------------- */
 
+/* One is made beforehand, when no request waits for it. */
 static int open_stream(struct exchange *x) {
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return -1;
-    /* a new socket has no other flags */
-    (void)!fcntl(ends[0], F_SETFL, O_RDWR | O_NONBLOCK);
+    int ends[2], *spare = x->front->spare_stream;
+    if (spare[0] >= 0) {
+        memcpy(ends, spare, sizeof ends);
+        spare[0] = spare[1] = -1;
+    } else if (!make_stream(ends)) {
+        return -1;
+    }
     x->stream = bufferevent_socket_new(x->front->base, ends[0], BEV_OPT_CLOSE_ON_FREE);
     if (!x->stream) {
         close(ends[0]);
@@ -324,6 +337,9 @@ static void submit(struct exchange *x) {
         submission.env = cgi_env_strings(&x->env);
         submission.envc = x->env.count;
     }
+    /* Before a tenant hears of it: then the guest finds it. */
+    bufferevent_enable(x->stream, EV_READ | EV_WRITE);
+    stream_write_now(x->stream);
     enum status status = pool_submit(x->site->pool, &submission, &x->pool, &err);
     cgi_env_finish(&x->env);
     if (status != ST_OK) {
@@ -332,8 +348,6 @@ static void submit(struct exchange *x) {
         return;
     }
     x->submitted = true;
-    bufferevent_enable(x->stream, EV_READ | EV_WRITE);
-    stream_write_now(x->stream);
 }
 
 bool exchange_start(struct front *front, const struct exchange_client *client,

@@ -28,6 +28,7 @@ void exchange_pump(struct exchange *x) {
         evbuffer_drain(bufferevent_get_input(x->stream),
                        evbuffer_get_length(bufferevent_get_input(x->stream)));
     if (x->outcome_known) look_for_end(x);
+    if (x->pool && x->answer_began) pool_answer_began(x->pool);
     x->pumping = false;
     if (!x->client.ops || (x->outcome_known && x->stream_ended && exchange_room(x)))
         exchange_conclude(x);
@@ -82,7 +83,7 @@ void exchange_answer_end(struct exchange *x) {
     }
     const struct client_ops *ops = x->client.ops;
     x->client.ops = NULL;
+    ops->end(x->client.client); /* first of all: somebody waits for it */
     if (x->stream && !x->stream_ended) exchange_shut_stream(x);
-    ops->end(x->client.client);
     exchange_settle(x);
 }

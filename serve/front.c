@@ -33,9 +33,9 @@ static void set_accepting(struct front *front, bool accepting) {
     front->accepting = accepting;
     for (uint32_t i = 0; i < front->listener_count; i++) {
         if (accepting)
-            evconnlistener_enable(front->listeners[i]);
+            event_add(&front->listeners[i].event, NULL);
         else
-            evconnlistener_disable(front->listeners[i]);
+            event_del(&front->listeners[i].event);
     }
 }
 
@@ -57,26 +57,8 @@ static void count_accept(struct front *front) {
         set_accepting(front, false);
 }
 
-static void on_http(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer,
-                    int size, void *context) {
-    (void)listener;
-    http_server_accept(context, fd, peer, (socklen_t)size);
-    count_accept(context);
-}
-
-static void on_fastcgi(struct evconnlistener *listener, evutil_socket_t fd,
-                       struct sockaddr *peer, int size, void *context) {
-    (void)listener;
-    (void)peer;
-    (void)size;
-    fcgi_server_accept(context, fd);
-    count_accept(context);
-}
-
 /* No descriptors, most often: the tick accepts again. */
-static void on_accept_error(struct evconnlistener *listener, void *context) {
-    (void)listener;
-    struct front *front = context;
+static void accept_failed(struct front *front) {
     if (errno == EMFILE || errno == ENFILE)
         say_short(front);
     else if (front->accepting)
@@ -84,26 +66,43 @@ static void on_accept_error(struct evconnlistener *listener, void *context) {
     set_accepting(front, false);
 }
 
+/* One connection a turn: to ask for another in vain would stand between a request and its
+ * answer. */
+static void on_connection(evutil_socket_t listening, short events, void *context) {
+    (void)events;
+    struct front_listener *l = context;
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    int fd = accept4(listening, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) accept_failed(l->front);
+        return;
+    }
+    if (l->fastcgi)
+        fcgi_server_accept(l->front, fd);
+    else
+        http_server_accept(l->front, fd, (struct sockaddr *)&peer, size);
+    count_accept(l->front);
+}
+
 /* The listeners own the sockets from here on: this process's copies of them. */
 static enum status listen_on(struct front *front, const struct listen_sockets *sockets,
                              struct error *err) {
     for (uint32_t i = 0; i < sockets->count; i++) {
         const struct listen_socket *s = &sockets->at[i];
-        struct evconnlistener *l =
-            evconnlistener_new(front->base,
-                               s->kind == LISTEN_HTTP      ? on_http
-                               : s->kind == LISTEN_FASTCGI ? on_fastcgi
-                                                           : NULL,
-                               front, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, s->fd);
-        if (!l) return error_set(err, ST_NO_MEMORY, "cannot listen on %s", s->name);
         if (s->kind == LISTEN_ADMIN) {
+            struct evconnlistener *l =
+                evconnlistener_new(front->base, NULL, NULL,
+                                   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, s->fd);
+            if (!l) return error_set(err, ST_NO_MEMORY, "cannot listen on %s", s->name);
             enum status status = admin_open(front, l, err);
             if (status != ST_OK) return status;
             continue;
         }
-        evconnlistener_set_error_cb(l, on_accept_error);
-        evconnlistener_disable(l); /* until there are apps */
-        front->listeners[front->listener_count++] = l;
+        /* not in the loop until there are apps */
+        struct front_listener *l = &front->listeners[front->listener_count++];
+        *l = (struct front_listener){.front = front, .fastcgi = s->kind == LISTEN_FASTCGI};
+        event_assign(&l->event, front->base, s->fd, EV_READ | EV_PERSIST, on_connection, l);
     }
     return ST_OK;
 }
@@ -114,8 +113,9 @@ static void drain(struct front *front) {
     if (front->draining) return;
     front->draining = true;
     front->drain_until_ns = clock_steady_ns() + front->options->drain_ns;
+    set_accepting(front, false);
     for (uint32_t i = 0; i < front->listener_count; i++)
-        evconnlistener_free(front->listeners[i]);
+        close(event_get_fd(&front->listeners[i].event));
     front->listener_count = 0;
     http_server_drain(front);
     fcgi_server_drain(front);
@@ -301,6 +301,7 @@ enum status front_run(const struct serve_options *options, const struct listen_s
                                        .idle = timeval_of(options->idle_ns)},
                           .control_fd = control_fd,
                           .broker_fd = -1,
+                          .spare_stream = {-1, -1},
                           .started_ns = clock_wall_ns()};
     /* Unique over restarts, as long as there are fewer than a million requests a second, and
      * below 2^53, so that every reader of JSON gets it right. */

@@ -21,6 +21,7 @@
 #include "serve/usage.h"
 
 #include <event2/event.h>
+#include <event2/event_struct.h>
 
 #define HISTOGRAM_BUCKETS 14u
 extern const double histogram_bounds_s[HISTOGRAM_BUCKETS]; /* upper bounds; +Inf follows */
@@ -107,7 +108,11 @@ struct front {
     uint64_t next_id;
     bool draining, ready;
     uint32_t generations; /* of apps, that were applied */
-    struct evconnlistener *listeners[LISTEN_MAX];
+    struct front_listener {
+        struct front *front;
+        struct event event;
+        bool fastcgi;
+    } listeners[LISTEN_MAX];
     uint32_t listener_count;
     bool accepting;
     struct event *tick;
@@ -121,6 +126,7 @@ struct front {
     struct evhttp *admin;
     struct exchange *exchanges; /* all in flight */
     struct exchange *ended;     /* to be freed by reaper */
+    int spare_stream[2];        /* for the next exchange; -1: none */
     struct event *reaper;
     struct usage_writer *usage;
     struct log *access, *log;
@@ -149,6 +155,7 @@ void front_count_overhead(struct front *front);
 void front_free_apps(struct front *front);
 
 /* ---- admin.c, metrics.c ---- */
+struct evconnlistener;
 enum status admin_open(struct front *front, struct evconnlistener *listener,
                        struct error *err) must_check;
 void admin_close(struct front *front);

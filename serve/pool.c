@@ -41,6 +41,7 @@ static void pool_work(evutil_socket_t fd, short events, void *context) {
     (void)fd, (void)events;
     struct pool *pool = context;
     struct pool_request *request;
+    pool->working = true;
     while ((request = TAILQ_FIRST(&pool->over))) {
         TAILQ_REMOVE(&pool->over, request, link);
         request_deliver(request);
@@ -53,6 +54,7 @@ static void pool_work(evutil_socket_t fd, short events, void *context) {
     hibernate_work(pool);
     tenants_start(pool);
     prepared_make(pool);
+    pool->working = false;
 }
 
 enum status pool_create(struct event_base *base, const struct pool_options *options,

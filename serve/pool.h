@@ -184,6 +184,9 @@ enum status pool_submit(struct pool_app *app, const struct pool_submission *subm
                         struct pool_request **ret_request, struct error *err) must_check;
 /* The client has gone: the request leaves the queue, or its tenant ends. done is called. */
 void pool_cancel(struct pool_request *request);
+/* Its answer has begun, and the caller has passed on what there is of it: a tenant has taken
+ * it, if that was not known. */
+void pool_answer_began(struct pool_request *request);
 /* The request breaks a limit that the caller watches: its guest is interrupted. */
 void pool_break(struct pool_request *request, enum pool_limit limit);
 

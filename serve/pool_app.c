@@ -55,11 +55,11 @@ static bool holds_back(struct pool_app *app) {
     return true;
 }
 
-static struct pool_tenant *take_spare(struct pool_app *app) {
+static struct pool_tenant *take_spare(struct pool_app *app, bool asked) {
     struct pool_tenant *spare;
     if (app->tenant_count >= app->config.max_instances) return NULL;
     while ((spare = TAILQ_FIRST(&app->pool->spares)))
-        if (tenant_assign(spare, app, -1)) return spare;
+        if (tenant_assign(spare, app, -1, asked)) return spare;
     return NULL;
 }
 
@@ -99,7 +99,7 @@ void app_dispatch(struct pool_app *app) {
                 if (!hibernate_resume_one(app)) break;
                 continue;
             }
-            tenant = take_spare(app);
+            tenant = take_spare(app, true);
         }
         if (!tenant) break;
         if (!tenant_send_request(tenant, r)) continue; /* that one is dead: another */
@@ -112,7 +112,7 @@ void app_dispatch(struct pool_app *app) {
         return;
     }
     while (app->idle_count + app->warming_count < app->config.warm && !holds_back(app))
-        if (!take_spare(app)) break;
+        if (!take_spare(app, false)) break;
 }
 
 /* ---- its configuration ------------------------------------------------------------------- */

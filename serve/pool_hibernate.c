@@ -284,7 +284,7 @@ bool hibernate_resume_one(struct pool_app *app) {
         return true;
     }
     while ((spare = TAILQ_FIRST(&app->pool->spares))) {
-        if (!tenant_assign(spare, app, fd)) continue;
+        if (!tenant_assign(spare, app, fd, false)) continue;
         spare->resuming = h;
         h->taken = true;
         app->coming_count++;

@@ -17,6 +17,8 @@
 #define INTERRUPT_REPEAT_NS UINT64_C(4000000)
 #define INTERRUPT_PATIENCE_NS UINT64_C(40000000)
 #define CPU_CHECK_MIN_NS UINT64_C(2000000)
+/* Whether a request was taken is looked at after so long, then each time as long again. */
+#define TAKEN_LOOK_NS UINT64_C(10000000)
 
 static void interrupt(struct pool_request *r) {
     if (pool_now_ns() - r->broken_ns > INTERRUPT_PATIENCE_NS) {
@@ -46,6 +48,10 @@ static enum pool_limit check(const struct pool_request *r, bool known, uint64_t 
         if (lived >= longest) return r->starting ? POOL_LIMIT_START : POOL_LIMIT_WALL;
         wait = longest - lived;
     }
+    if (r->starting) {
+        uint64_t look = lived < TAKEN_LOOK_NS ? TAKEN_LOOK_NS : lived;
+        if (look < wait) wait = look;
+    }
     if (limits->cpu_ns && known) {
         uint64_t used = cpu_ns > r->cpu_start_ns ? cpu_ns - r->cpu_start_ns : 0;
         if (used >= limits->cpu_ns) return POOL_LIMIT_CPU;
@@ -67,6 +73,10 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
     if (r->told) return;
     if (r->broken) {
         interrupt(r);
+        return;
+    }
+    if (r->starting && tenant_has_read(r->tenant)) {
+        tenant_taken(r->tenant);
         return;
     }
     uint64_t wait = 0, cpu_ns = 0;

@@ -32,8 +32,9 @@ struct pool_tenant {
     enum pool_tenant_state state;
     int control, pidfd; /* -1: not yet, or no more */
     pid_t pid;
-    bool up;   /* it is sealed */
-    bool dead; /* its control socket has ended */
+    bool up;      /* it is sealed */
+    bool ready;   /* it has said so */
+    bool untaken; /* it has died and left unread what it was sent */
     struct event control_event;
     struct pool_request *request; /* under way */
     uint64_t requests;            /* it was given */
@@ -47,7 +48,8 @@ struct pool_tenant {
     bool went_on;                 /* it did */
     uint64_t hibernate_retry_ns;  /* not before */
     uint32_t hibernate_failures;
-    struct pool_log *log;          /* NULL: a spare */
+    struct pool_log *log;          /* NULL: not a spare yet */
+    int log_end;                   /* the guest's end of it, until it has an app; -1 */
     TAILQ_ENTRY(pool_tenant) link; /* spares, or the app's idle ones */
 };
 TAILQ_HEAD(tenant_list, pool_tenant);
@@ -60,7 +62,7 @@ struct pool_request {
     struct pool_tenant *tenant;
     uint64_t queued_ns, started_ns, cpu_start_ns;
     uint64_t limits_from_ns; /* wall-clock limits count from here */
-    bool starting;           /* its tenant has not said READY */
+    bool starting;           /* it is not known that its tenant has taken it */
     bool again;              /* a tenant died before it had begun; this is the second */
     bool finished;           /* in pool->over */
     uint64_t wall_limit_ns;
@@ -139,13 +141,16 @@ struct pool {
     struct event prepared_timer;
     struct event later; /* when they are started all the same */
     struct pool_numbers numbers;
-    bool closing;
+    bool closing, working;             /* working: within pool_work */
     struct hibernated_dir *hibernated; /* NULL: nothing is hibernated */
     struct event pressure;
     uint64_t short_said_ns, room_ns; /* that there is no room was said, and made */
     uint32_t pressure_turns, writing_count;
     bool hibernating_all;
 };
+
+/* How long the spare that takes the place of one just used may be put off. */
+#define POOL_LATER_NS UINT64_C(2000000)
 
 /* ---- pool.c ---- */
 uint64_t pool_now_ns(void);
@@ -163,12 +168,17 @@ bool zygote_ask(struct pool *pool, struct pool_tenant *tenant, int control_end);
 /* ---- pool_tenant.c ---- */
 /* Starts spares as they are needed. */
 void tenants_start(struct pool *pool);
-/* A spare becomes the app's, to go on from a hibernated guest (or -1); false where it died
- * meanwhile. */
-bool tenant_assign(struct pool_tenant *tenant, struct pool_app *app, int hibernated_fd);
+/* A spare becomes the app's, to go on from a hibernated guest (or -1), and is given a request
+ * at once where asked; false where it died meanwhile. */
+bool tenant_assign(struct pool_tenant *tenant, struct pool_app *app, int hibernated_fd,
+                   bool asked);
 /* Or for a request to come: it runs nothing before. */
 bool tenant_prepare(struct pool_tenant *tenant, struct pool_app *app);
 bool tenant_send_request(struct pool_tenant *tenant, struct pool_request *request);
+/* Whether it is seen to have read all that it was sent, and lives. */
+bool tenant_has_read(const struct pool_tenant *tenant);
+/* Its request is taken: from here on it is nobody else's, and has its own limits. */
+void tenant_taken(struct pool_tenant *tenant);
 /* CPU time up to now_ns that is no request's. */
 void tenant_account(struct pool_tenant *tenant, uint64_t now_ns);
 void tenant_set_idle(struct pool_tenant *tenant);

@@ -157,8 +157,14 @@ enum status pool_submit(struct pool_app *app, const struct pool_submission *subm
     app->queue_length++;
     app->numbers.requests++;
     limit_queued(r);
-    pool_wake(pool);
     if (ret_request) *ret_request = r;
+    /* At once where nobody walks the lists, and what else there is to do for it (another spare)
+     * a little later, when it is under way. */
+    if (!pool->working && app->queue_length == 1) app_dispatch(app);
+    if (app->queue_length)
+        pool_wake(pool);
+    else if (!event_pending(&pool->later, EV_TIMEOUT, NULL))
+        pool_set_timer(&pool->later, POOL_LATER_NS);
     return ST_OK;
 }
 
@@ -169,6 +175,10 @@ void pool_cancel(struct pool_request *r) {
         tenant_end(r->tenant); /* request_over comes with its end */
     else
         request_fail(r, POOL_CANCELLED, POOL_LIMIT_NONE, "");
+}
+
+void pool_answer_began(struct pool_request *r) {
+    if (r->starting && r->tenant && !r->told && !r->finished) tenant_taken(r->tenant);
 }
 
 void pool_break(struct pool_request *r, enum pool_limit limit) {

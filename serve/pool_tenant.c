@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -25,8 +26,6 @@
 /* At most so many are being forked at a time: a burst of requests must not starve the loop. */
 #define MAX_STARTING 32u
 #define SAY_AGAIN_NS UINT64_C(10000000000)
-/* How long the spare that takes the place of one just used may be put off. */
-#define SPARES_LATER_NS UINT64_C(2000000)
 
 static uint64_t serial_of(const struct pool_tenant *t) { return t->id >> 16; }
 
@@ -160,6 +159,7 @@ static void describe_death(int status, char *ret_text, size_t size) {
 static void forget(struct pool_tenant *t) {
     event_del(&t->backstop);
     if (t->pidfd >= 0) close(t->pidfd);
+    if (t->log_end >= 0) close(t->log_end);
     t->pool->slots[t->slot] = NULL;
     t->pool->tenant_count--;
     free(t);
@@ -179,6 +179,11 @@ union tenant_answer {
 
 static void become_spare(struct pool_tenant *t) {
     if (!t->up || t->pidfd < 0) return;
+    t->log = log_create(t, &t->log_end); /* now, when nobody waits for it */
+    if (!t->log) {
+        tenant_end(t);
+        return;
+    }
     leave_state(t);
     t->state = POOL_TENANT_SPARE;
     event_del(&t->backstop);
@@ -212,15 +217,31 @@ static bool take_up(struct pool_tenant *t, const struct tenant_up *up) {
     return true;
 }
 
+bool tenant_has_read(const struct pool_tenant *t) {
+    int unread = 0;
+    struct pollfd p = {.fd = t->control};
+    /* In this order: the death of one that has not read makes it look as if it had. */
+    return t->control >= 0 && ioctl(t->control, SIOCOUTQ, &unread) == 0 && unread == 0 &&
+           poll(&p, 1, 0) == 0;
+}
+
+void tenant_taken(struct pool_tenant *t) {
+    t->app->failures = 0;
+    t->request->starting = false;
+    request_close_stream(t->request);
+    uint64_t cpu_ns = 0;
+    (void)tenant_cpu_ns(t, &cpu_ns);
+    limit_started(t->request, cpu_ns);
+}
+
 static bool take_ready(struct pool_tenant *t, const struct tenant_ready *ready) {
+    if (t->ready) return false;
+    t->ready = true;
     t->memory_bytes = ready->memory_bytes;
     t->app->failures = 0;
-    if (t->state == POOL_TENANT_BUSY && t->request && t->request->starting) {
-        t->request->starting = false;
-        request_close_stream(t->request);
-        uint64_t cpu_ns = 0;
-        (void)tenant_cpu_ns(t, &cpu_ns);
-        limit_started(t->request, cpu_ns); /* the limits of a request from here on */
+    if (t->state == POOL_TENANT_BUSY) {
+        /* mostly; else the pool has seen it already */
+        if (t->request && t->request->starting) tenant_taken(t);
         return true;
     }
     if (t->state != POOL_TENANT_WARMING) return false;
@@ -277,6 +298,7 @@ static bool take_done(struct pool_tenant *t, const struct tenant_done *done, con
     }
     if (done->header.id != r->submission.id || r->told) return false;
     t->memory_bytes = done->memory_bytes;
+    t->app->failures = 0;
     set_outcome(r, done, text);
     uint64_t now_ns = 0;
     bool known = tenant_cpu_ns(t, &now_ns);
@@ -350,7 +372,8 @@ static void on_control(evutil_socket_t fd, short events, void *context) {
     static union tenant_answer answer;
     /* One a time: what it says may end it, and others want to be heard. */
     ssize_t got = tenant_receive(t->control, &answer, sizeof answer, NULL, 0, NULL);
-    if (got == -EAGAIN || got == -EINTR) return;
+    if (got == -ECONNRESET) t->untaken = true; /* said once, and before what it has said */
+    if (got == -EAGAIN || got == -EINTR || got == -ECONNRESET) return;
     if (got > 0 && take_message(t, &answer, (size_t)got)) return;
     if (got > 0 || got == -EPROTO)
         pool_event(t->pool, "tenant %llu%s%s says something odd and is ended",
@@ -360,13 +383,14 @@ static void on_control(evutil_socket_t fd, short events, void *context) {
 }
 
 /* What a dead one had said, and nobody has heard yet: the zygote's word of its end may come
- * first. One that was READY may have begun with its request, which then is nobody else's. One
+ * first; and whether it had taken its request, which then is nobody else's. One
  * that goes on from a file has no request before it was heard: its file is as it was. */
 static void hear_out(struct pool_tenant *t) {
     static union tenant_answer answer;
     while (t->control >= 0 && !t->resuming) {
         ssize_t got = tenant_receive(t->control, &answer, sizeof answer, NULL, 0, NULL);
-        if (got == -EINTR) continue;
+        if (got == -ECONNRESET) t->untaken = true;
+        if (got == -EINTR || got == -ECONNRESET) continue;
         if (got <= 0 || !take_message(t, &answer, (size_t)got)) return;
     }
 }
@@ -388,7 +412,7 @@ void tenant_ended(struct pool_tenant *t, int status, uint64_t cpu_ns) {
         t->cpu_ns += spent;
         t->accounted_ns = cpu_ns;
         if (!request->told && !request->broken && !request->cancelled) {
-            if (request->starting && !request->again && !pool->closing) {
+            if (request->starting && t->untaken && !request->again && !pool->closing) {
                 request_again(request);
                 request = NULL;
             }
@@ -419,7 +443,7 @@ static struct pool_tenant *make(struct pool *pool) {
     t->pool = pool;
     t->slot = slot;
     t->id = ++pool->next_serial << 16 | slot;
-    t->control = t->pidfd = -1;
+    t->control = t->pidfd = t->log_end = -1;
     t->born_ns = pool_now_ns();
     t->state = POOL_TENANT_STARTING;
     event_assign(&t->backstop, pool->base, -1, 0, on_backstop, t);
@@ -480,10 +504,10 @@ static bool puts_off(struct pool *pool, uint32_t wanted) {
     uint64_t now = pool_now_ns();
     if (!pool->spares_from_ns) pool->spares_from_ns = now;
     uint64_t waited = now - pool->spares_from_ns;
-    if (waited >= SPARES_LATER_NS) return false;
+    if (waited >= POOL_LATER_NS) return false;
     /* the loop's idea of now is older: it may come too early, and is set again */
     if (!event_pending(&pool->later, EV_TIMEOUT, NULL))
-        pool_set_timer(&pool->later, SPARES_LATER_NS - waited);
+        pool_set_timer(&pool->later, POOL_LATER_NS - waited);
     return true;
 }
 
@@ -519,11 +543,12 @@ void tenant_forked(struct pool_tenant *t, int pidfd) {
 
 /* What ASSIGN sends, with a session of its own for each volume. 0 or an errno. */
 static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_end,
-                           int hibernated_fd, bool prepared) {
+                           int hibernated_fd, bool prepared, bool asked) {
     struct tenant_assign message = {
         .header = tenant_header(TENANT_ASSIGN, sizeof message, 0),
         .hibernated = hibernated_fd >= 0,
         .prepared = prepared,
+        .asked = asked,
     };
     int fds[TENANT_MAX_FDS], error = 0;
     uint32_t opened = 0, count = app->fd_count;
@@ -557,8 +582,7 @@ void tenant_move(struct pool_tenant *t, struct pool_app *to) {
 }
 
 static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd,
-                   bool prepared) {
-    int log_end = -1;
+                   bool prepared, bool asked) {
     leave_state(t);
     t->app = app;
     app->tenant_count++;
@@ -571,12 +595,9 @@ static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_f
         t->state = POOL_TENANT_WARMING;
         app->warming_count++;
     }
-    t->log = log_create(t, &log_end);
-    int error = ENOMEM;
-    if (t->log) {
-        error = send_assignment(t, app, log_end, hibernated_fd, prepared);
-        close(log_end);
-    }
+    int error = send_assignment(t, app, t->log_end, hibernated_fd, prepared, asked);
+    close(t->log_end);
+    t->log_end = -1;
     if (error) {
         tenant_end(t);
         return false;
@@ -584,14 +605,14 @@ static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_f
     return true;
 }
 
-bool tenant_assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd) {
-    if (!assign(t, app, hibernated_fd, false)) return false;
+bool tenant_assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd, bool asked) {
+    if (!assign(t, app, hibernated_fd, false, asked)) return false;
     if (app->config.limits.start_ns) pool_set_timer(&t->backstop, app->config.limits.start_ns);
     return true;
 }
 
 bool tenant_prepare(struct pool_tenant *t, struct pool_app *app) {
-    return assign(t, app, -1, true);
+    return assign(t, app, -1, true, true);
 }
 
 bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {

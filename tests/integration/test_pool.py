@@ -75,6 +75,7 @@ def limits(t, guests):
               f"app memory {guests['cgi']} cgi fresh memory=4194304",
               f"app stack {guests['cgi']} cgi fresh stack=65536",
               f"app log {guests['cgi']} cgi fresh log=1000",
+              f"app start {guests['cgi']} cgi fresh start_ms=100 wall_ms=5000",
               f"app one {guests['cgi']} cgi fresh instances=1 queue=2 queue_ms=200",
               f"app neighbour {guests['accept']} fastcgi keep")
         d.ask("neighbour", 1, "count")
@@ -87,6 +88,8 @@ def limits(t, guests):
         t.check(300 * MS <= r["wall_ns"] < 400 * MS, "... ended within 100 ms of it", r)
         t.check("usleep" in r["report"], "... with a backtrace", r)
         t.check(r["cpu_ns"] < 5 * MS, "waiting costs nothing", r)
+        r = d.ask("start", 16, "sleep 400")
+        t.check(r["end"] == "done", "the limit of a start is not that of its request", r)
         d.say("open wall 4 flood")
         d.say("close 4")
         r = d.done(4)
@@ -273,7 +276,7 @@ def stages(t, guests):
         t.check(d.ask("f", 4, "count")["answer"] == "1", "one that ends is killed")
         for n in range(20, 60):  # whatever it is doing just then
             d.say(f"request f {n} count", f"close {n}")
-            for tenant in d.tenants()[:2]:
+            for tenant in [x for x in d.tenants() if x["pid"]][:2]:  # 0: it is just starting
                 with contextlib.suppress(ProcessLookupError):
                     if tenant["pid"] > 0:  # one that is being forked has none yet
                         os.kill(tenant["pid"], signal.SIGKILL)
@@ -406,7 +409,7 @@ def hostile_when_hibernating(t, guests):
             d.say(f"app-numbers {app}")
             return d.wait(event="app")
 
-        names = ("flood", "empty", "twice", "mute", "early", "damaged", "dies", "well")
+        names = ("flood", "empty", "twice", "mute", "early", "damaged", "dies", "well", "late", "later")
         d.say(*(f"app {name} {guests['accept']} fastcgi keep hibernates=1 idle_ms=100 memory=4194304 stack=65536 "
                 "instances=1" for name in names))
         number = 0
@@ -436,6 +439,10 @@ def hostile_when_hibernating(t, guests):
                 "one that says nothing answers all the same")
         r = ask("early")
         t.check(d.until(lambda: any("odd" in e.get("text", "") for e in d.events)), "one that was not asked is ended", r)
+        r = ask("late")
+        t.check(r["end"] == "done", "late: its READY comes when it is seen to have begun: it may", r)
+        r = ask("later")
+        t.check(r["end"] == "died", "later: one that is ready twice is ended", r)
         ask("damaged")
         t.check(d.until(lambda: numbers("damaged")["hibernated"] == 1), "damaged: it sleeps")
         r = ask("damaged")
