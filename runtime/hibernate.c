@@ -5,7 +5,8 @@
  * and tables first, pages behind them, all sizes and the checksum of the pages known before.
  *
  * Which pages are looked at the kernel says (those private to the process); of these, the ones
- * that hold what they held at first are left out: made present for writing, or written back.
+ * that hold what they held at first are left out: made present for writing, or written back; of
+ * those that differ from the snapshot in a few words, the words are kept (hibernate_patch.c).
  *
  * Back: the pages are read to where they lie. They are the guest's own from then on, and of the
  * file nothing is mapped: it can go, and no page of it is in memory twice.
@@ -35,6 +36,8 @@ struct difference {
     const struct snapshot_header *header;
     bool all; /* look at pages that are shared, too */
     struct snapshot_runs runs;
+    struct buffer patches;
+    bool no_patches; /* whole pages alone */
 };
 
 static enum status look_at(void *context, uint64_t start, uint64_t size, bool is_private,
@@ -48,14 +51,20 @@ static enum status look_at(void *context, uint64_t start, uint64_t size, bool is
         for (uint64_t at = 0; at < same; at += ABI_HOST_PAGE) {
             uint8_t copy[ABI_HOST_PAGE];
             const uint8_t *page = (const uint8_t *)(start + at);
-            if (snapshot_cleaned(d->header, start + at, copy)) page = copy;
-            if (memcmp(page, from ? from + at : zeros, ABI_HOST_PAGE) != 0)
-                snapshot_runs_add(&d->runs, start + at);
+            const uint8_t *first = from ? from + at : zeros;
+            bool cleaned = snapshot_cleaned(d->header, start + at, copy);
+            if (cleaned) page = copy;
+            if (memcmp(page, first, ABI_HOST_PAGE) == 0) continue;
+            if (!cleaned && d->base && !d->no_patches &&
+                patch_add(&d->patches, start + at, page, first))
+                continue;
+            snapshot_runs_add(&d->runs, start + at);
         }
         start += same;
         size -= same;
     }
-    return d->runs.failed ? error_set(err, ST_NO_MEMORY, "out of memory") : ST_OK;
+    return d->runs.failed || d->patches.failed ? error_set(err, ST_NO_MEMORY, "out of memory")
+                                               : ST_OK;
 }
 
 static enum status look_through(struct difference *d, uint64_t start, uint64_t size,
@@ -66,7 +75,7 @@ static enum status look_through(struct difference *d, uint64_t start, uint64_t s
     return status == ST_UNSUPPORTED ? look_at(d, start, size, true, err) : status;
 }
 
-static enum status collect(struct difference *d, struct error *err) {
+static enum status collect_once(struct difference *d, struct error *err) {
     const struct instance *i = d->instance;
     const struct snapshot_header *h = d->header;
     uint64_t low = h->guest_sp & ~(ABI_HOST_PAGE - 1);
@@ -77,6 +86,20 @@ static enum status collect(struct difference *d, struct error *err) {
         status = look_through(d, (uint64_t)i->own_tables[k].mapping,
                               i->own_tables[k].mapping_bytes, err);
     if (status == ST_OK) status = look_through(d, ABI_FILES_BASE, h->files_bytes, err);
+    return status;
+}
+
+static enum status collect(struct difference *d, struct error *err) {
+    const struct snapshot_header *h = d->header;
+    enum status status = collect_once(d, err);
+    if (status == ST_OK && d->runs.count > MAX_RUNS && d->patches.size) {
+        /* Runs that are joined hold the pages between them. */
+        snapshot_runs_finish(&d->runs);
+        buffer_finish(&d->patches);
+        d->patches = (struct buffer){0};
+        d->no_patches = true;
+        status = collect_once(d, err);
+    }
     for (uint64_t gap = 1; status == ST_OK && d->runs.count > MAX_RUNS && gap < 1u << 20;
          gap *= 2)
         snapshot_runs_join(&d->runs, h, gap * ABI_HOST_PAGE);
@@ -89,7 +112,8 @@ static enum status collect(struct difference *d, struct error *err) {
 
 /* All that is written, piece by piece. */
 struct parts {
-    struct iovec at[2 + MAX_RUNS + 2 * 2]; /* tables, padding, runs; two pages are copies */
+    /* tables, padding, runs, of which two pages are copies; patches */
+    struct iovec at[2 + MAX_RUNS + 2 * 2 + 1];
     uint32_t count;
     uint8_t copies[2][ABI_HOST_PAGE];
     uint32_t copy_count;
@@ -137,9 +161,9 @@ static enum status transfer(ssize_t (*call)(int, const struct iovec *, int), int
 }
 
 static enum status write_file(struct snapshot_header *h, const struct instance *i,
-                              struct snapshot_runs *runs, const char *config,
-                              const struct buffer *wasi, uint64_t max_bytes, struct parts *p,
-                              int fd, struct error *err) {
+                              struct snapshot_runs *runs, const struct buffer *patches,
+                              const char *config, const struct buffer *wasi, uint64_t max_bytes,
+                              struct parts *p, int fd, struct error *err) {
     static const uint8_t zeros[ABI_HOST_PAGE];
     auto_buffer struct buffer tables = {0};
     h->run_count = runs->count;
@@ -154,6 +178,10 @@ static enum status write_file(struct snapshot_header *h, const struct instance *
         h->file_bytes += runs->at[k].size_bytes;
         add_run(p, h, &runs->at[k]);
     }
+    if (patches->size > UINT32_MAX) return error_set(err, ST_LIMIT, "too many pages differ");
+    h->patch_bytes = (uint32_t)patches->size;
+    h->file_bytes += patches->size;
+    add_part(p, patches->bytes, patches->size);
     if (h->file_bytes > max_bytes)
         return error_set(err, ST_LIMIT, "it takes %llu bytes, more than the limit of %llu",
                          (unsigned long long)h->file_bytes, (unsigned long long)max_bytes);
@@ -197,9 +225,10 @@ enum status hibernate_write(const struct instance *i, const struct wasi *wasi,
     if (status == ST_OK && !(p = calloc(1, sizeof *p)))
         status = error_set(err, ST_NO_MEMORY, "out of memory");
     if (status == ST_OK)
-        status = write_file(&h, i, &d.runs, config, &state, max_bytes, p, fd, err);
+        status = write_file(&h, i, &d.runs, &d.patches, config, &state, max_bytes, p, fd, err);
     free(p);
     snapshot_runs_finish(&d.runs);
+    buffer_finish(&d.patches);
     return status;
 }
 
@@ -210,8 +239,9 @@ enum status hibernate_put_back(struct instance *i, const struct snapshot *s,
     const struct snapshot_header *h = &s->header;
     uint64_t before = align_up(h->tables_bytes, ABI_HOST_PAGE);
     auto_free uint8_t *tables = malloc(before);
-    auto_free struct iovec *list = calloc((size_t)h->run_count + 1, sizeof *list);
-    if (!tables || !list) return error_set(err, ST_NO_MEMORY, "out of memory");
+    auto_free uint8_t *patches = malloc((size_t)h->patch_bytes + 1);
+    auto_free struct iovec *list = calloc((size_t)h->run_count + 2, sizeof *list);
+    if (!tables || !patches || !list) return error_set(err, ST_NO_MEMORY, "out of memory");
     list[0] = (struct iovec){.iov_base = tables, .iov_len = before};
     for (uint32_t k = 0; k < h->run_count; k++) {
         const struct snapshot_run *run = &s->runs[k];
@@ -220,18 +250,22 @@ enum status hibernate_put_back(struct instance *i, const struct snapshot *s,
         list[k + 1] =
             (struct iovec){.iov_base = (void *)run->address, .iov_len = run->size_bytes};
     }
+    uint32_t count = h->run_count + 1;
+    if (h->patch_bytes)
+        list[count++] = (struct iovec){.iov_base = patches, .iov_len = h->patch_bytes};
     for (uint32_t k = 0; k < h->run_count; k += MAX_PARTS / 2)
         snapshot_populate(list + 1 + k,
                           h->run_count - k < MAX_PARTS / 2 ? h->run_count - k : MAX_PARTS / 2,
                           MADV_POPULATE_WRITE);
-    enum status status = transfer(readv, s->fd, list, h->run_count + 1, "read", err);
+    enum status status = transfer(readv, s->fd, list, count, "read", err);
     if (status != ST_OK) return status;
     uint32_t crc = ~UINT32_C(0);
     for (uint64_t at = h->tables_bytes; at < before; at++)
         if (tables[at]) return error_set(err, ST_DAMAGED, "damaged: behind its tables");
     for (uint32_t k = 0; k < h->run_count; k++)
         crc = crc32c(crc, (const void *)s->runs[k].address, s->runs[k].size_bytes);
+    crc = crc32c(crc, patches, h->patch_bytes);
     if (~crc != h->pages_crc)
         return error_set(err, ST_DAMAGED, "damaged: the checksum of its pages");
-    return ST_OK;
+    return patch_apply(i, s, patches, h->patch_bytes, err);
 }

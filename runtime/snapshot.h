@@ -11,6 +11,7 @@
  *   snapshot_return.c   pages that are as they were, given back
  *   snapshot_runs.c     pages joined to runs; what a page held at first
  *   hibernate.c         what differs from the snapshot, written to a descriptor, and put back
+ *   hibernate_patch.c   pages of which a few words differ
  */
 #ifndef HUTCH_RUNTIME_SNAPSHOT_H
 #define HUTCH_RUNTIME_SNAPSHOT_H
@@ -21,7 +22,7 @@
 #define SNAPSHOT_MAGIC "HUTCHSNP"
 #define SNAPSHOT_VERSION 1u
 #define HIBERNATED_MAGIC "HUTCHHIB"
-#define HIBERNATED_VERSION 1u
+#define HIBERNATED_VERSION 2u
 #define SNAPSHOT_HEADER_BYTES 256u
 #define SNAPSHOT_CRC_OFFSET 64u /* of the header and tables, with these 4 bytes zero */
 #define SNAPSHOT_MAX_RUNS 4096u
@@ -60,8 +61,9 @@ struct snapshot_header {
     uint32_t warm_count, warm_crc;
     /* of a hibernated guest alone */
     bool hibernated;
-    struct digest base; /* of the snapshot that it is a difference to; zeros: to none */
-    uint32_t pages_crc; /* of all runs */
+    struct digest base;   /* of the snapshot that it is a difference to; zeros: to none */
+    uint32_t pages_crc;   /* of all runs, and what follows them */
+    uint32_t patch_bytes; /* pages of which few words differ, behind the runs; whole words */
 };
 
 /* Runs as they are collected; owned. */
@@ -139,6 +141,16 @@ enum status snapshot_check_run(const struct instance *instance, const struct sna
                                struct error *err) must_check;
 struct iovec;
 void snapshot_populate(const struct iovec *list, size_t count, int advice);
+
+/* ---- hibernate_patch.c ---- */
+/* Appends the words of a page at address that differ from the original (NULL: zeros); false
+ * where they are so many that the page is kept as a whole. */
+bool patch_add(struct buffer *patches, uint64_t address, const uint8_t *page,
+               const uint8_t *original);
+/* Puts the words back over a guest that is as its snapshot has it, but for the runs.
+ * ST_DAMAGED, before anything is changed. */
+enum status patch_apply(const struct instance *instance, const struct snapshot *state,
+                        const uint8_t *bytes, size_t size_bytes, struct error *err) must_check;
 
 /* ---- hibernate.c ---- */
 /* Puts the pages of a hibernated guest over what is there. */

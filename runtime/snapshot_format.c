@@ -50,6 +50,7 @@ static void put_header(struct buffer *b, const struct snapshot_header *h) {
     buffer_put_u64(b, h->warm_offset);
     buffer_put_u32(b, h->warm_crc);
     buffer_put_u32(b, h->pages_crc);
+    buffer_put_u32(b, h->patch_bytes);
     buffer_put_zero(b, SNAPSHOT_HEADER_BYTES - (b->size % SNAPSHOT_HEADER_BYTES));
 }
 
@@ -81,6 +82,7 @@ static void take_header(struct reader *r, struct snapshot_header *h) {
     h->warm_offset = reader_u64(r);
     h->warm_crc = reader_u32(r);
     h->pages_crc = reader_u32(r);
+    h->patch_bytes = reader_u32(r);
 }
 
 /* Over header and tables as they are, the field of the checksum taken for zero; and the digest
@@ -158,8 +160,11 @@ static enum status check_header(const struct snapshot_header *h, uint64_t size,
         h->guest_sp >= h->enter_sp || ABI_STACK_TOP - h->guest_sp > UINT64_C(1) << 30 ||
         h->slots < h->guest_sp || h->slots >= ABI_STACK_TOP || h->slots % 8)
         return damaged(err, "the stack");
-    if (h->hibernated ? h->warm_count || h->warm_offset : h->pages_crc)
+    static const struct digest none;
+    if (h->hibernated ? h->warm_count || h->warm_offset : h->pages_crc || h->patch_bytes)
         return damaged(err, "fields that it has no use for");
+    if (h->patch_bytes > size || (h->patch_bytes && memcmp(&h->base, &none, sizeof none) == 0))
+        return damaged(err, "changed pages");
     if (h->warm_count > SNAPSHOT_MAX_RANGES || (h->warm_count > 0) != (h->warm_offset > 0) ||
         (h->warm_count && (h->warm_offset > size ||
                            (uint64_t)h->warm_count * RANGE_BYTES > size - h->warm_offset)))
@@ -185,6 +190,8 @@ static enum status take_runs(struct reader *r, struct snapshot *s, struct error 
         address = run->address + run->size_bytes;
         offset += run->size_bytes;
     }
+    if (h->hibernated && offset != h->file_bytes - h->patch_bytes)
+        return damaged(err, "sizes that do not agree");
     s->runs = runs;
     return ST_OK;
 }
