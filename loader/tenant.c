@@ -249,8 +249,7 @@ static enum status link_app(const int *fds, uint32_t fd_count, struct error *err
     };
     enum status status = wasi_create(&wasi, &tenant.wasi, err);
     if (status != ST_OK) return status;
-    struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes,
-                                     .once = c->reuse == TENANT_ENDS};
+    struct instance_limits limits = {.max_memory_bytes = c->max_memory_bytes};
     if (tenant.state)
         return hibernate_resume(tenant.state, tenant.snapshot, &tenant.loaded->code, &limits,
                                 wasi_resolve, tenant.wasi, tenant.wasi, &tenant.instance, err);
@@ -278,7 +277,9 @@ static void open_snapshot(int fd) {
     struct error err = {0};
     auto_buffer struct buffer text = {0};
     tenant_config_text(&tenant.config, &text);
-    enum status status = snapshot_open(fd, &tenant.snapshot, &err);
+    enum status status = tenant.config.reuse == TENANT_ENDS
+                             ? snapshot_open_once(fd, &tenant.snapshot, &err)
+                             : snapshot_open(fd, &tenant.snapshot, &err);
     if (status != ST_OK) tenant.snapshot = NULL;
     if (status == ST_OK) status = buffer_status(&text, &err);
     if (status == ST_OK)

@@ -19,7 +19,7 @@ static const struct {
     [RESERVED_BLOCK] = {ABI_INSTANCE_BASE, ABI_INSTANCE_SIZE},
     [RESERVED_MEMORY] = {ABI_MEMORY_BASE, ABI_MEMORY_RESERVE},
 };
-static bool reserved[countof(ranges)];
+static near_data bool reserved[countof(ranges)];
 
 enum status runtime_reserve(struct error *err) {
     for (size_t i = 0; i < countof(ranges); i++) {

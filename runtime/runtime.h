@@ -111,7 +111,6 @@ typedef bool (*import_resolver)(void *context, const struct abi_import *import,
 struct instance_limits {
     uint64_t max_memory_bytes;  /* of each memory; 0: what the type allows */
     uint32_t max_table_entries; /* 0: 10 million */
-    bool once;                  /* of a resume: it is never put back, and gives nothing back */
 };
 
 enum call_result {
@@ -505,6 +504,10 @@ enum status snapshot_write(const struct instance *instance, const struct wasi *w
 /* Takes over fd, in any case. Reads header and tables alone. ST_DAMAGED, ST_INCOMPATIBLE (of
  * another format). */
 enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *err) must_check;
+/* The same, for a process that answers one request and ends: what is small is copied and not
+ * mapped, so it can be neither reset nor given back. */
+enum status snapshot_open_once(int fd, struct snapshot **ret_snapshot,
+                               struct error *err) must_check;
 void snapshot_close(struct snapshot *snapshot);
 void snapshot_describe(const struct snapshot *snapshot, struct snapshot_facts *ret_facts);
 /*

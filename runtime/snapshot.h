@@ -84,6 +84,7 @@ struct snapshot {
     const uint8_t *original;             /* the whole file, mapped; NULL until a reset */
     const void *tables;                  /* header and tables */
     size_t tables_mapped;                /* 0: they are in the arena */
+    bool once;                           /* its process answers one request */
     bool copied; /* into a process that goes on from it, and not mapped there */
     struct arena arena;
 };

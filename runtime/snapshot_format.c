@@ -229,20 +229,30 @@ enum status snapshot_read(int fd, uint64_t offset, void *to, size_t size, struct
     return ST_OK;
 }
 
-/* Of a small program they fit into a page, which is sooner read than mapped. */
+/* Mapped they are shared by all processes of the app. Those of a small program are sooner read;
+ * *ret_bytes is NULL where they are not of one. */
+static enum status read_small_tables(struct snapshot *s, size_t limit,
+                                     const uint8_t **ret_bytes, struct error *err) {
+    uint8_t first[1024];
+    size_t size = limit < sizeof first ? limit : sizeof first;
+    enum status status = snapshot_read(s->fd, 0, first, size, err);
+    if (status != ST_OK) return status;
+    struct reader r = reader_over(first + TABLES_BYTES_OFFSET, 4);
+    if (reader_u32(&r) > size) return ST_OK;
+    uint8_t *copy = arena_array(&s->arena, size, 1);
+    if (!copy) return error_set(err, ST_NO_MEMORY, "out of memory");
+    memcpy(copy, first, size);
+    s->tables = *ret_bytes = copy;
+    return ST_OK;
+}
+
 static enum status read_tables(struct snapshot *s, size_t limit, const uint8_t **ret_bytes,
                                struct error *err) {
-    enum {
-        FIRST = 2048
-    };
-    size_t first = limit < FIRST ? limit : FIRST;
-    uint8_t *bytes = arena_array(&s->arena, first, 1);
-    if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    enum status status = snapshot_read(s->fd, 0, bytes, first, err);
-    if (status != ST_OK) return status;
-    struct reader r = reader_over(bytes + TABLES_BYTES_OFFSET, 4);
-    s->tables = *ret_bytes = bytes;
-    if (reader_u32(&r) <= first) return ST_OK;
+    *ret_bytes = NULL;
+    if (s->once) {
+        enum status status = read_small_tables(s, limit, ret_bytes, err);
+        if (status != ST_OK || *ret_bytes) return status;
+    }
     void *mapping = mmap(near_hint(limit), limit, PROT_READ, MAP_PRIVATE, s->fd, 0);
     if (mapping == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the snapshot");
     s->tables = *ret_bytes = mapping;
@@ -282,7 +292,7 @@ static enum status read_snapshot(struct snapshot *s, struct error *err) {
     return take_tables(s, bytes, size, err);
 }
 
-static enum status open_file(int fd, bool hibernated, struct snapshot **ret_snapshot,
+static enum status open_file(int fd, bool hibernated, bool once, struct snapshot **ret_snapshot,
                              struct error *err) {
     struct snapshot *s = calloc(1, sizeof *s);
     if (!s) {
@@ -291,6 +301,7 @@ static enum status open_file(int fd, bool hibernated, struct snapshot **ret_snap
     }
     s->fd = fd;
     s->header.hibernated = hibernated;
+    s->once = once;
     enum status status = read_snapshot(s, err);
     if (status != ST_OK) {
         snapshot_close(s);
@@ -301,11 +312,15 @@ static enum status open_file(int fd, bool hibernated, struct snapshot **ret_snap
 }
 
 enum status snapshot_open(int fd, struct snapshot **ret_snapshot, struct error *err) {
-    return open_file(fd, false, ret_snapshot, err);
+    return open_file(fd, false, false, ret_snapshot, err);
+}
+
+enum status snapshot_open_once(int fd, struct snapshot **ret_snapshot, struct error *err) {
+    return open_file(fd, false, true, ret_snapshot, err);
 }
 
 enum status hibernate_open(int fd, struct snapshot **ret_state, struct error *err) {
-    return open_file(fd, true, ret_state, err);
+    return open_file(fd, true, false, ret_state, err);
 }
 
 void snapshot_let_go(struct snapshot *s) {
@@ -374,10 +389,21 @@ enum status snapshot_read_ranges(struct snapshot *s, struct error *err) {
     size_t size = (size_t)h->warm_count * RANGE_BYTES;
     struct snapshot_range *ranges = arena_array(&s->arena, h->warm_count, sizeof *ranges);
     if (size == 0) return ST_OK;
-    auto_free uint8_t *bytes = malloc(size);
-    if (!ranges || !bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    enum status status = snapshot_read(s->fd, h->warm_offset, bytes, size, err);
-    if (status == ST_OK) status = take_ranges(h, bytes, size, ranges, err);
+    if (!ranges) return error_set(err, ST_NO_MEMORY, "out of memory");
+    uint8_t few[1024]; /* no room in the heap, which stays */
+    enum status status;
+    if (size <= sizeof few) {
+        status = snapshot_read(s->fd, h->warm_offset, few, size, err);
+        if (status == ST_OK) status = take_ranges(h, few, size, ranges, err);
+    } else {
+        uint64_t before = h->warm_offset % ABI_HOST_PAGE;
+        size_t mapped = (size_t)before + size;
+        void *at = mmap(near_hint(mapped), mapped, PROT_READ, MAP_PRIVATE, s->fd,
+                        (off_t)(h->warm_offset - before));
+        if (at == MAP_FAILED) return error_set_errno(err, ST_IO, "cannot map the snapshot");
+        status = take_ranges(h, (const uint8_t *)at + before, size, ranges, err);
+        munmap(at, mapped);
+    }
     if (status == ST_OK) s->ranges = ranges;
     return status;
 }

@@ -219,7 +219,7 @@ static enum status restore(struct instance *i, struct snapshot *s, const struct 
     if (status == ST_OK) status = reserve_tables(i, tables, err);
     if (status == ST_OK && h->files_bytes)
         status = wasi_files_resize(wasi, h->files_bytes, err);
-    s->copied = s == base && i->limits.once && is_small(s);
+    s->copied = s == base && s->once && is_small(s);
     if (status == ST_OK && base)
         status = s->copied ? copy_runs(i, s, err) : map_runs(i, base, err);
     if (status == ST_OK && !base &&
