@@ -15,10 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-
 #define llu(value) ((unsigned long long)(value))
 
 static enum status open_parts(int fd, bool brief, struct loaded **ret_loaded,

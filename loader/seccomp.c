@@ -24,13 +24,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
 /* PAGEMAP_SCAN of linux/fs.h (6.7): its argument is 12 words */
 #define PAGEMAP_SCAN_REQUEST _IOWR('f', 16, uint64_t[12])
 #ifndef __x86_64__

@@ -14,11 +14,6 @@
 #include <elf.h>
 #include <sys/mman.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* Where this program's file begins in memory: from the linker. */
 extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
 

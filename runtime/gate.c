@@ -14,10 +14,6 @@
 
 #include <sys/mman.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-
 /* Host calls that call the guest that calls the host: each takes room on the host's stack. */
 #define MAX_NESTING 200u
 #define STACK_GUARD_BYTES UINT64_C(0x10000)

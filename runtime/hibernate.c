@@ -20,9 +20,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 /* More are joined, pages between them included: each is a mapping's worth of work at most. */
 #define MAX_RUNS 2048u
 #define MAX_PARTS 1024u /* of one writev or readv: IOV_MAX */

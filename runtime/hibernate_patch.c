@@ -2,8 +2,7 @@
  * Pages of a hibernated guest that differ from its snapshot in a few words: reference counts,
  * links of lists, a time. Kept as
  *
- *     u64 address; 64 bytes, a bit for each word of 8 bytes, lowest first; the words that
- * differ
+ *     u64 address; 64 bytes, a bit for each word of 8 bytes, lowest first; those words
  *
  * one page after the other by address, behind the file's runs. They are put over what the
  * snapshot has there, so a file that depends on none has no such pages.
@@ -13,10 +12,6 @@
 
 #include <sys/mman.h>
 #include <sys/uio.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 #define WORDS ((unsigned)ABI_HOST_PAGE / 8)
 /* A page of which more differs is kept as it is: it is half the file then, at most, and the

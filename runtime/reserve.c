@@ -8,11 +8,6 @@
 
 #include <sys/mman.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
 static const struct {
     uint64_t base, size_bytes;
 } ranges[] = {

@@ -12,13 +12,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef SYS_process_madvise
-#define SYS_process_madvise 440
-#endif
 #define PIDFD_SELF_THREAD (-10000) /* Linux 6.14 */
 /* Stretches that were read and lie this close together are mapped as one. */
 #define READ_GAP_PAGES 4u
