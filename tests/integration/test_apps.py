@@ -271,7 +271,9 @@ def python_wsgi():
     app = python_app(["-m", "hutch_wsgi", "wsgi_all"], {"/app": APPS})
     plain = {**app, "interface": "http"}
     cgi = {**app, "interface": "cgi", "limits": {"memory": "256M", "wall": "60s"}}
-    with Server({"w": app, "h": plain, "g": cgi}) as server:
+    # one instance: the next request may come before the one that answered is idle again
+    alone = {**app, "limits": {**app["limits"], "instances": 1}}
+    with Server({"w": alone, "h": plain, "g": cgi}) as server:
         for name in ("w", "h"):
             def request(method, target, body=None):
                 r = server.request(method, f"/{name}{target}", body)
