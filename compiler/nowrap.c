@@ -3,9 +3,8 @@
  * the wrap it can neither put x + c into the address of an access nor widen a loop's pointer.
  * Where an access at x has been made before x + c is computed,
  *
- *     A:  load (memory + zext x + offset)        x < size of memory <= 2^32 - 64 KiB,
- *     B:  x + c,  A dominates B                  else A had trapped: x + c < 2^32 for c <= 16
- * KiB
+ *     A:  load (memory + zext x + offset)    x < size of memory <= 2^32 - 64 KiB,
+ *     B:  x + c,  A dominates B              else A had trapped: x + c < 2^32, c <= 16 KiB
  *
  * so the sum is marked nuw, and where it is extended, x is and c added then. That alone is done
  * where A comes soon after B. docs/compiler.md has the argument in full. Before the pipeline,

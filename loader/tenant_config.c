@@ -186,8 +186,9 @@ enum status tenant_config_read(int fd, struct arena *arena, struct tenant_config
     /* Read, not mapped: mostly a few hundred bytes. The strings lie there. */
     uint8_t *bytes = arena_alloc(arena, (size_t)st.st_size);
     if (!bytes) return error_set(err, ST_NO_MEMORY, "out of memory");
-    if (pread(owned, bytes, (size_t)st.st_size, 0) != st.st_size)
-        return error_set_errno(err, ST_IO, "cannot read the configuration");
+    ssize_t got = pread(owned, bytes, (size_t)st.st_size, 0);
+    if (got < 0) return error_set_errno(err, ST_IO, "cannot read the configuration");
+    if (got != st.st_size) return error_set(err, ST_DAMAGED, "a configuration is cut short");
     struct reader r = reader_over(bytes, (size_t)st.st_size);
     struct tenant_config config = {0};
     take_config(&r, arena, &config);
