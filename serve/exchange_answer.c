@@ -83,7 +83,8 @@ void exchange_answer_end(struct exchange *x) {
     }
     const struct client_ops *ops = x->client.ops;
     x->client.ops = NULL;
-    ops->end(x->client.client); /* first of all: somebody waits for it */
+    if (x->pool) pool_answer_ended(x->pool); /* or its next request finds no tenant */
+    ops->end(x->client.client);              /* first of all: somebody waits for it */
     if (x->stream && !x->stream_ended) exchange_shut_stream(x);
     exchange_settle(x);
 }

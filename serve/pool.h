@@ -187,6 +187,8 @@ void pool_cancel(struct pool_request *request);
 /* Its answer has begun, and the caller has passed on what there is of it: a tenant has taken
  * it, if that was not known. */
 void pool_answer_began(struct pool_request *request);
+/* The caller has all of its answer: its tenant is about to be free. */
+void pool_answer_ended(struct pool_request *request);
 /* The request breaks a limit that the caller watches: its guest is interrupted. */
 void pool_break(struct pool_request *request, enum pool_limit limit);
 

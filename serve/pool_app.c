@@ -30,13 +30,13 @@ void pool_app_numbers(const struct pool_app *app, struct pool_app_numbers *ret) 
 
 /* ---- tenants for requests ---------------------------------------------------------------- */
 
-bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count) {
+bool app_wants_tenants(struct pool_app *app, uint32_t *ret_count) {
     if (pool_now_ns() < app->retry_ns) return false;
     uint32_t room = app->config.max_instances > app->tenant_count
                         ? app->config.max_instances - app->tenant_count
                         : 0;
     uint32_t ready = app->idle_count + app->warming_count;
-    uint32_t coming = app->coming_count;
+    uint32_t coming = app->coming_count + (app->queue_length ? soon_free(app) : 0);
     uint32_t wanted = app->queue_length > coming ? app->queue_length - coming : 0;
     if (!app->removed && app->config.warm > ready + wanted) wanted = app->config.warm - ready;
     *ret_count = wanted < room ? wanted : room;
@@ -93,8 +93,10 @@ void app_dispatch(struct pool_app *app) {
         struct pool_tenant *tenant = TAILQ_FIRST(&app->idle);
         if (!tenant) tenant = TAILQ_FIRST(&app->prepared);
         if (!tenant) {
-            /* Those that go on from a file get their requests once they are up. */
-            if (app->coming_count >= app->queue_length || holds_back(app)) break;
+            /* Those that go on from a file get their requests once they are up, those that have
+             * answered once they are free. */
+            if (app->coming_count + soon_free(app) >= app->queue_length || holds_back(app))
+                break;
             if (hibernate_waits(app)) {
                 if (!hibernate_resume_one(app)) break;
                 continue;
@@ -277,6 +279,7 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
     TAILQ_INIT(&app->idle);
     TAILQ_INIT(&app->prepared);
     TAILQ_INIT(&app->queue);
+    TAILQ_INIT(&app->soon);
     if (!app->config.max_instances) app->config.max_instances = DEFAULT_INSTANCES;
     if (!app->config.max_queue) app->config.max_queue = DEFAULT_QUEUE;
     if (!app->config.idle_ns) app->config.idle_ns = DEFAULT_IDLE_NS;

@@ -72,7 +72,8 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
     uint64_t now = pool_now_ns();
     struct pool_app *app;
     TAILQ_FOREACH(app, &pool->apps, link)
-    if (app->prepared_wanted && now - app->cold_ns >= PREPARED_NS) prepared_end(app);
+    if ((app->prepared_wanted || app->prepared_count) && now - app->cold_ns >= PREPARED_NS)
+        prepared_end(app);
     if (pool->prepared_count) pool_set_timer(&pool->prepared_timer, LOOK_NS);
 }
 

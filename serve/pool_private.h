@@ -65,6 +65,7 @@ struct pool_request {
     bool starting;           /* it is not known that its tenant has taken it */
     bool again;              /* a tenant died before it had begun; this is the second */
     bool finished;           /* in pool->over */
+    uint64_t soon_ns;        /* when its answer was complete: it is in app->soon; 0: it is not */
     uint64_t wall_limit_ns;
     bool cold;              /* it is counted in pool->cold_count */
     enum pool_limit broken; /* why it is being ended */
@@ -74,7 +75,7 @@ struct pool_request {
     struct pool_outcome outcome;
     char *report;
     struct event timer;             /* queue limit, then limits in the tenant */
-    TAILQ_ENTRY(pool_request) link; /* queue, or pool->over */
+    TAILQ_ENTRY(pool_request) link; /* queue, app->soon, or pool->over */
 };
 TAILQ_HEAD(request_list, pool_request);
 
@@ -95,6 +96,8 @@ struct pool_app {
     uint32_t prepared_count, prepared_wanted;
     uint64_t cold_ns; /* its last cold start */
     struct request_list queue;
+    struct request_list soon; /* answered, their tenants not free yet; the oldest is first */
+    uint32_t soon_count;
     bool removed;
     void (*drained)(void *context);
     void *drained_context;
@@ -204,7 +207,7 @@ void pool_app_free(struct pool_app *app);
 void app_lost_volume(struct pool_app *app);
 void app_close_config(struct pool_app *app);
 enum status app_open_config(struct pool_app *app, struct error *err) must_check;
-bool app_wants_tenants(const struct pool_app *app, uint32_t *ret_count);
+bool app_wants_tenants(struct pool_app *app, uint32_t *ret_count);
 
 /* ---- pool_prepared.c ---- */
 void prepared_start(struct pool *pool);
@@ -245,6 +248,12 @@ struct pool_app *hibernate_heir(const struct pool_app *app);
 void hibernate_work(struct pool *pool);
 void hibernate_count_lost(struct pool *pool);
 void hibernate_numbers(const struct pool_app *app, struct pool_app_numbers *ret);
+
+/* ---- pool_soon.c ---- */
+/* How many tenants are about to be free; where some are, the queue is looked at again soon. */
+uint32_t soon_free(struct pool_app *app);
+/* Its tenant is free, or gone. */
+void soon_over(struct pool_request *request);
 
 /* ---- pool_request.c ---- */
 /* The tenant's process has said, or the kernel has, how it ended. Moves it to pool->over. */

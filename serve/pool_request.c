@@ -36,6 +36,7 @@ void request_close_stream(struct pool_request *r) {
 }
 
 void request_again(struct pool_request *r) {
+    soon_over(r);
     r->again = true;
     r->starting = false;
     r->tenant = NULL;
@@ -59,6 +60,7 @@ static void request_free(struct pool_request *r) {
 void request_over(struct pool_request *r) {
     struct pool_outcome *o = &r->outcome;
     uint64_t now = pool_now_ns();
+    soon_over(r);
     event_del(&r->timer);
     r->finished = true;
     if (r->broken) {

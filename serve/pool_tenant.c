@@ -514,7 +514,7 @@ static bool puts_off(struct pool *pool, uint32_t wanted) {
 void tenants_start(struct pool *pool) {
     if (!pool->zygote.ready || pool->closing) return;
     uint32_t wanted = pool->options.spares, count;
-    const struct pool_app *app;
+    struct pool_app *app;
     TAILQ_FOREACH(app, &pool->apps, link)
     if (app_wants_tenants(app, &count)) wanted += count;
     if (wanted > pool->options.spares && pool->tenant_count >= pool->options.max_tenants &&

@@ -379,6 +379,11 @@ def prepared(t, guests):
         d.ask("a", 1)
         t.check(d.until(lambda: d.tenants(app="a", state="prepared")), "one is ready")
         t.check(d.until(lambda: not d.tenants(app="a"), 13) and d.numbers()["spares"] == 2, "and goes after a while")
+        d.say("request a 2 sleep 300", "request a 3 sleep 300")
+        t.check(d.done(2)["end"] == d.done(3)["end"] == "done"
+                and d.until(lambda: len(d.tenants(app="a", state="prepared")) == 2), "two are ready", d.tenants())
+        os.kill(d.tenants(app="a", state="prepared")[0]["pid"], signal.SIGKILL)
+        t.check(d.until(lambda: not d.tenants(app="a"), 13), "one is killed, and the other goes as well", d.tenants())
 
 
 def crowd(t, guests):

@@ -208,6 +208,7 @@ void pool_cancel(struct pool_request *r) {
 }
 
 void pool_answer_began(struct pool_request *r) { (void)r; }
+void pool_answer_ended(struct pool_request *r) { (void)r; }
 
 void pool_break(struct pool_request *r, enum pool_limit limit) {
     (void)limit;

@@ -239,15 +239,19 @@ class Soak:
         s = self.server
         wait_for(self.ready, 20)
 
+        restless = None
+
         def settled():
+            nonlocal restless
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if s.metric("hutch_connections") == 0:
-                    tenants = json.loads(s.get("/status", port=s.admin)[2])["tenant_list"]
-                    return all(t["state"] in ("idle", "spare") for t in tenants) and tenants
+                connections = s.metric("hutch_connections")
+                tenants = json.loads(s.get("/status", port=s.admin)[2])["tenant_list"]
+                restless = connections, [t for t in tenants if t["state"] not in ("idle", "spare")]
+                return restless == (0, []) and tenants
             return None
 
         tenants = wait_for(settled, 20)
-        check(tenants, "everything comes to rest", s.stderr()[-500:])
+        check(tenants, "everything comes to rest", restless, s.stderr()[-500:])
         front = s.child("front")
         place = pathlib.Path(f"/proc/{front}")
         status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())

@@ -416,6 +416,29 @@ def many_at_once():
 
 
 @test
+def one_after_the_other():
+    """Who asks again as soon as he has the answer needs one instance, not two."""
+    def instances(s, connection, pause, times):
+        for _ in range(times):
+            connection.request("GET", f"/linger/{pause}", headers={"Host": "http"})
+            connection.getresponse().read()
+        return len([t for t in json.loads(s.get("/status", port=s.admin)[2])["tenant_list"] if t.get("app") == "http"])
+
+    with serve(http=hosted("http")) as s:
+        connection = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
+        check(instances(s, connection, 0, 300) == 1, "300 in a row go to one instance")
+        check(instances(s, connection, 700, 50) == 1, "though it has something to do after each")
+        began = time.monotonic()
+        check(instances(s, connection, 200_000, 4) > 1 and time.monotonic() - began < 0.5,
+              "where that takes long, to another", time.monotonic() - began)
+        connection.close()
+        with s.connect() as raw:
+            get = "GET /linger/700 HTTP/1.1\r\nHost: http\r\n"
+            raw.sendall(f"{get}\r\n".encode() * 40 + f"{get}Connection: close\r\n\r\n".encode())
+            check(read_all(raw).count(b"hello /linger/700") == 41, "pipelined ones are answered")
+
+
+@test
 def reloads_under_load():
     with serve(http=hosted("http"), other=hosted("fastcgi").replace("host: fastcgi", "host: other")) as s:
         stop, wrong, done = threading.Event(), [], [0]

@@ -36,5 +36,6 @@ int main(void) {
             put(fd, answer, size);
         }
         close(fd);
+        if (path && strncmp(path, "/linger/", 8) == 0) usleep((useconds_t)atol(path + 8));
     }
 }
