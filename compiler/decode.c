@@ -7,6 +7,7 @@
  * Memory taken is bounded by the input: a vector's length is checked against the bytes left
  * before anything is allocated for it.
  */
+#include "compiler/branch_hints.h"
 #include "compiler/decode.h"
 
 /* Of a module's decoded form: a bound for inputs that are made to blow up in memory. */
@@ -41,13 +42,23 @@ static const struct section sections[] = {
 #undef X
 };
 
+/* Custom sections that are read when all else is known. */
+struct customs {
+    struct reader names, hints;
+};
+
 /* A custom section has a name, and nothing else that we must understand (spec core 5.5.3). */
-static enum status decode_custom(struct decoder *d, struct reader *r, struct reader *names) {
+static enum status decode_custom(struct decoder *d, struct reader *r, struct customs *ret) {
     const uint8_t *name;
     uint32_t length;
     TRY(read_name(r, "custom section's name", &name, &length, d->err));
-    if (length == 4 && memcmp(name, "name", 4) == 0 && names->start == NULL)
-        *names = reader_over(r->at, reader_left(r));
+    struct reader *known = NULL;
+    if (length == 4 && memcmp(name, "name", 4) == 0) known = &ret->names;
+    /* it is for those who compile while they read: behind the code it comes too late */
+    if (length == strlen(BRANCH_HINTS_SECTION) &&
+        memcmp(name, BRANCH_HINTS_SECTION, length) == 0 && !d->has_code)
+        known = &ret->hints;
+    if (known && !known->start) *known = reader_over(r->at, reader_left(r));
     return ST_OK;
 }
 
@@ -77,7 +88,7 @@ static enum status decode_header(struct reader *r, struct error *err) {
 
 /* One section, r at its id. *next is where in the order the next one may be. */
 static enum status decode_section(struct decoder *d, struct reader *r, size_t *next,
-                                  struct reader *names) {
+                                  struct customs *customs) {
     uint64_t at = reader_offset(r);
     uint8_t id;
     uint32_t size;
@@ -105,7 +116,7 @@ static enum status decode_section(struct decoder *d, struct reader *r, size_t *n
     content.end = content.at + size;
     r->at = content.end;
     if (!section) {
-        TRY(decode_custom(d, &content, names));
+        TRY(decode_custom(d, &content, customs));
         return ST_OK;
     }
     if (section->decode(d, &content) != ST_OK)
@@ -141,12 +152,16 @@ enum status module_decode(const uint8_t *bytes, size_t size, struct module *ret_
         return error_set(err, ST_LIMIT, "the module has %zu bytes, at most %u are supported",
                          size, MODULE_MAX_BYTES);
     struct decoder d = {.module = ret_module, .err = err};
-    struct reader r = reader_over(bytes, size), names = {0};
+    struct reader r = reader_over(bytes, size);
+    struct customs customs = {0};
     size_t next = 0;
     TRY(decode_header(&r, err));
-    while (r.at != r.end) TRY(decode_section(&d, &r, &next, &names));
+    while (r.at != r.end) TRY(decode_section(&d, &r, &next, &customs));
     TRY(check_counts(&d));
-    if (names.start) module_decode_names(ret_module, names.start, reader_left(&names));
+    if (customs.names.start)
+        module_decode_names(ret_module, customs.names.start, reader_left(&customs.names));
+    if (customs.hints.start)
+        module_decode_hints(ret_module, customs.hints.start, reader_left(&customs.hints));
     return ST_OK;
 }
 

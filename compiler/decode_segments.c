@@ -204,6 +204,7 @@ enum status decode_code(struct decoder *d, struct reader *r) {
                             "function and code section have inconsistent lengths: %u and %u",
                             own, count);
     d->code_count = count;
+    d->has_code = true;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = m->imported_functions + i;
         if (decode_body(d, r, &m->functions[index]) != ST_OK)

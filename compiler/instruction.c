@@ -228,3 +228,23 @@ enum status instruction_decode(struct reader *r, struct instruction *ret, struct
     }
     return read_immediate(r, ret, err);
 }
+
+/* ---- a whole body ------------------------------------------------------------------------ */
+
+struct code_walk code_walk_begin(const struct module *m, const struct module_function *f) {
+    struct code_walk w = {.r = reader_over(m->bytes, f->body_offset + (uint64_t)f->body_size),
+                          .depth = 1,
+                          .number = UINT32_MAX};
+    w.r.at = m->bytes + f->code_offset;
+    return w;
+}
+
+bool code_walk_next(struct code_walk *w) {
+    struct error ignored = {0};
+    if (w->depth == 0) return false;
+    CHECK(instruction_decode(&w->r, &w->in, &ignored) == ST_OK); /* validated before */
+    w->number++;
+    if (opcode_opens(w->in.opcode)) w->depth++;
+    if (opcode_closes(w->in.opcode)) w->depth--;
+    return true;
+}

@@ -88,6 +88,8 @@ struct lower {
     uint32_t block_count, block_capacity;
     const struct profile_function *profile; /* with counters or counts, or NULL */
     bool counting;                          /* counters: lower_profile.c */
+    uint32_t next_hint;                     /* branch_hints.h */
+    uint64_t at;                            /* offset in the module of the one being lowered */
     uint32_t instruction;                   /* number of the one being lowered */
     LLVMValueRef profile_base;              /* relocatable: address of the counters, or NULL */
     bool unreachable;    /* code up to the end of the block is dead and not lowered */

@@ -85,6 +85,7 @@ static enum status lower_body(struct lower *f) {
         enum status status = instruction_decode(&r, &in, f->err);
         if (status != ST_OK) return status;
         f->instruction++;
+        f->at = in.offset;
         if (!f->unreachable) set_location(f, in.offset);
         if (!lower_control(f, &in) && !lower_variable(f, &in) && !lower_memory(f, &in) &&
             !lower_numeric(f, &in) && !lower_call(f, &in) && !lower_simd(f, &in))

@@ -11,8 +11,13 @@
  * summary that its thresholds of hot and cold come from, and "cold" or "inlinehint" for
  * functions on either side of them, as its own instrumentation does.
  */
+#include "compiler/branch_hints.h"
 #include "compiler/lower.h"
 #include "compiler/profile.h"
+
+/* How often a branch goes the way its hint says, for once that it does not (docs/profile.md).
+ */
+#define LIKELY 64
 
 static const struct profile_plan *plan_of(const struct lower *f) {
     return f->m->module->profile;
@@ -143,8 +148,20 @@ void lower_profile_branch(struct lower *f, LLVMValueRef condition) {
     count_site(f, site + 1, LLVMBuildZExt(f->builder, condition, f->m->i64, ""));
 }
 
+/* What the module itself says; where nothing was counted. */
+static void weigh_by_hint(struct lower *f, LLVMValueRef branch) {
+    const struct branch_hint *hint = branch_hint_at(f->function, f->at, &f->next_hint);
+    if (!hint) return;
+    uint64_t weights[] = {hint->taken ? LIKELY : 1, hint->taken ? 1 : LIKELY};
+    set_weights(f, branch, weights, countof(weights));
+}
+
 void lower_profile_weigh(struct lower *f, LLVMValueRef branch) {
-    if (!f->profile || f->counting || LLVMIsConstant(branch)) return;
+    if (f->counting || LLVMIsConstant(branch)) return;
+    if (!f->profile) {
+        if (LLVMGetInstructionOpcode(branch) == LLVMBr) weigh_by_hint(f, branch);
+        return;
+    }
     uint32_t site = site_here(f);
     uint64_t all = plan_of(f)->own.counts[site], taken = plan_of(f)->own.counts[site + 1];
     uint64_t counts[] = {taken, all > taken ? all - taken : 0};

@@ -80,6 +80,8 @@ struct module_function {
     const struct local_run *local_runs;
     uint32_t local_count; /* with parameters */
     uint64_t code_offset; /* of the first instruction in the module's bytes */
+    uint32_t hint_count;  /* branch_hints.h */
+    const struct branch_hint *hints;
 };
 struct local_run {
     uint32_t count;

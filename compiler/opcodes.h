@@ -121,4 +121,15 @@ static inline bool opcode_closes(uint32_t opcode) {
 /* A value type (spec core 5.3.5). */
 enum status valtype_decode(struct reader *r, struct valtype *ret, struct error *err) must_check;
 
+/* The instructions of a validated body, one after the other: instruction.c. */
+struct module;
+struct module_function;
+struct code_walk {
+    struct reader r;
+    uint32_t depth, number; /* number: of the instruction in `in`, counted from 0 */
+    struct instruction in;
+};
+struct code_walk code_walk_begin(const struct module *m, const struct module_function *f);
+bool code_walk_next(struct code_walk *walk);
+
 #endif

@@ -5,6 +5,7 @@
  *   profile.c          bytes to struct profile and back, every field checked
  *   profile_merge.c    sums of profiles
  *   profile_plan.c     a module's functions to digests and sites; a profile's counts to them
+ *   hint_write.c       a profile's branches to a section of hints in the module itself
  *   lower_profile.c    counters and weights in the IR
  */
 #ifndef HUTCH_COMPILER_PROFILE_H
@@ -128,5 +129,13 @@ enum status profile_of_module(const struct module *module, struct arena *arena,
 enum status profile_apply(struct profile *to, const struct profile *from, bool *known,
                           struct arena *arena, uint32_t *ret_known,
                           struct error *err) must_check;
+
+/* ---- hint_write.c ---- */
+/* The module (validated) with branch hints made from the profile, in the place of those it
+ * has; *ret_count is how many. ST_INCOMPATIBLE where the profile knows none of its functions.
+ */
+enum status profile_write_hints(const struct module *module, const struct profile *profile,
+                                struct buffer *ret, uint64_t *ret_count,
+                                struct error *err) must_check;
 
 #endif

@@ -115,31 +115,6 @@ static uint32_t arms_of(const struct instruction *in) {
     }
 }
 
-/* The instructions of a body, one after the other. */
-struct walk {
-    struct reader r;
-    uint32_t depth, number; /* number: of the instruction in `in` */
-    struct instruction in;
-};
-
-static struct walk walk_begin(const struct module *m, const struct module_function *f) {
-    struct walk w = {.r = reader_over(m->bytes, f->body_offset + (uint64_t)f->body_size),
-                     .depth = 1,
-                     .number = UINT32_MAX};
-    w.r.at = m->bytes + f->code_offset;
-    return w;
-}
-
-static bool walk_next(struct walk *w) {
-    struct error ignored = {0};
-    if (w->depth == 0) return false;
-    CHECK(instruction_decode(&w->r, &w->in, &ignored) == ST_OK); /* validated before */
-    w->number++;
-    if (opcode_opens(w->in.opcode)) w->depth++;
-    if (opcode_closes(w->in.opcode)) w->depth--;
-    return true;
-}
-
 /* Digest and number of sites. text is the caller's, for reuse. */
 static enum status measure(const struct module *m, uint32_t index, struct buffer *text,
                            struct profile_function *ret, uint64_t *sites, uint64_t *calls,
@@ -153,7 +128,7 @@ static enum status measure(const struct module *m, uint32_t index, struct buffer
         buffer_put_u8(text, f->local_runs[i].type.code);
     }
     *sites += 1;
-    for (struct walk w = walk_begin(m, f); walk_next(&w);) {
+    for (struct code_walk w = code_walk_begin(m, f); code_walk_next(&w);) {
         buffer_put_u32(text, w.in.opcode);
         put_immediate(text, m, &w.in);
         *sites += arms_of(&w.in);
@@ -178,7 +153,8 @@ static void list_sites(const struct module *m, uint32_t index, struct profile *p
     struct profile_site *site = p->sites + function->first_site;
     uint32_t *call = p->calls + function->first_call;
     *site++ = (struct profile_site){PROFILE_ENTRY, 0};
-    for (struct walk w = walk_begin(m, &m->functions[index]); walk_next(&w);) {
+    for (struct code_walk w = code_walk_begin(m, &m->functions[index]);
+         code_walk_next(&w);) {
         for (uint32_t arm = 0, arms = arms_of(&w.in); arm < arms; arm++)
             *site++ = (struct profile_site){w.number, arm};
         if (w.in.opcode == OP_CALL_INDIRECT) *call++ = w.number;

@@ -1,6 +1,6 @@
 /*
- * hutch profile merge, show; and the profiles that `hutch compile` and `hutch run` take. What a
- * profile holds is profile_text.c's to say.
+ * hutch profile merge, show, hints; and the profiles that `hutch compile` and `hutch run` take.
+ * What a profile holds is profile_text.c's to say.
  */
 #include "tools/cli.h"
 #include "tools/profile_text.h"
@@ -68,9 +68,9 @@ static enum status parse_top(const char *text, uint32_t *ret, struct error *err)
     return ST_OK;
 }
 
-/* Words after `merge` or `show`. */
+/* Words after the verb. Only `show` prints, the others leave a file. */
 static enum status parse(int argc, char **argv, struct profile_options *o, struct error *err) {
-    bool merge = strcmp(argv[0], "merge") == 0, options_end = false;
+    bool writes = strcmp(argv[0], "show") != 0, options_end = false;
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i], *value = NULL;
         if (options_end || word[0] != '-' || !word[1]) {
@@ -81,14 +81,14 @@ static enum status parse(int argc, char **argv, struct profile_options *o, struc
             options_end = true;
             continue;
         }
-        if (!merge && strcmp(word, "--json") == 0) {
+        if (!writes && strcmp(word, "--json") == 0) {
             o->json = true;
             continue;
         }
         size_t length = strcspn(word, "=");
-        bool output = merge && (strcmp(word, "-o") == 0 ||
-                                (length == 8 && strncmp(word, "--output", 8) == 0));
-        bool top = !merge && length == 5 && strncmp(word, "--top", 5) == 0;
+        bool output = writes && (strcmp(word, "-o") == 0 ||
+                                 (length == 8 && strncmp(word, "--output", 8) == 0));
+        bool top = !writes && length == 5 && strncmp(word, "--top", 5) == 0;
         if (!output && !top) return error_set(err, ST_USAGE, "unknown option %s", word);
         if (word[length] == '=') value = word + length + 1;
         if (!value && i + 1 < argc) value = argv[++i];
@@ -127,6 +127,38 @@ static enum status merge(const struct profile_options *o, struct error *err) {
     return file_publish(AT_FDCWD, o->output, bytes.bytes, bytes.size, 0644, err);
 }
 
+/* The module of a file, valid; bytes holds what it borrows. */
+static enum status read_module(const char *path, struct buffer *bytes, struct module *ret,
+                               struct error *err) {
+    enum status status = module_file_read(path, bytes, NULL, err);
+    if (status == ST_OK) status = module_decode(bytes->bytes, bytes->size, ret, err);
+    if (status == ST_OK) status = module_validate(ret, err);
+    return status == ST_OK ? ST_OK : error_wrap(err, "%s", path);
+}
+
+static enum status hints(const struct profile_options *o, struct error *err) {
+    if (!o->output) return error_set(err, ST_USAGE, "-o FILE: where to leave the module");
+    if (o->file_count != 2) return error_set(err, ST_USAGE, "give a profile and a module");
+    auto_arena struct arena arena = {0};
+    auto_buffer struct buffer wasm = {0};
+    auto_buffer struct buffer with_hints = {0};
+    struct profile profile;
+    struct module module = {0};
+    uint64_t count = 0;
+    enum status status = read_profile(o->files[0], &arena, &profile, err);
+    if (status == ST_OK) status = read_module(o->files[1], &wasm, &module, err);
+    if (status == ST_OK)
+        status = profile_write_hints(&module, &profile, &with_hints, &count, err);
+    module_finish(&module);
+    if (status == ST_OK)
+        status =
+            file_publish(AT_FDCWD, o->output, with_hints.bytes, with_hints.size, 0644, err);
+    if (status == ST_OK)
+        fprintf(stderr, "hutch: profile: %llu branch%s a hint\n", (unsigned long long)count,
+                count == 1 ? " has" : "es have");
+    return status;
+}
+
 static enum status show(const struct profile_options *o, struct error *err) {
     if (o->file_count < 1 || o->file_count > 2)
         return error_set(err, ST_USAGE, "give a profile, and a module or none");
@@ -136,12 +168,7 @@ static enum status show(const struct profile_options *o, struct error *err) {
     if (status != ST_OK) return status;
     auto_buffer struct buffer wasm = {0};
     struct module module = {0};
-    if (o->file_count == 2) {
-        status = module_file_read(o->files[1], &wasm, NULL, err);
-        if (status == ST_OK) status = module_decode(wasm.bytes, wasm.size, &module, err);
-        if (status == ST_OK) status = module_validate(&module, err);
-        if (status != ST_OK) error_wrap(err, "%s", o->files[1]);
-    }
+    if (o->file_count == 2) status = read_module(o->files[1], &wasm, &module, err);
     if (status == ST_OK)
         status =
             profile_print(&profile, o->file_count == 2 ? &module : NULL, o->top, o->json, err);
@@ -149,20 +176,23 @@ static enum status show(const struct profile_options *o, struct error *err) {
     return status;
 }
 
+static const struct {
+    const char *name;
+    enum status (*run)(const struct profile_options *o, struct error *err);
+} verbs[] = {{"merge", merge}, {"show", show}, {"hints", hints}};
+
 int cmd_profile(int argc, char **argv) {
     struct error err = {0};
     struct profile_options options = {.top = 20};
-    enum status status;
-    bool known = argc > 1 && (strcmp(argv[1], "merge") == 0 || strcmp(argv[1], "show") == 0);
+    enum status status = error_set(&err, ST_USAGE, "give merge, show or hints");
     options.files = calloc((size_t)argc + 1, sizeof *options.files);
-    if (!options.files)
-        status = error_set(&err, ST_NO_MEMORY, "out of memory");
-    else if (!known)
-        status = error_set(&err, ST_USAGE, "give merge or show");
-    else
+    if (!options.files) status = error_set(&err, ST_NO_MEMORY, "out of memory");
+    for (size_t i = 0; options.files && argc > 1 && i < countof(verbs); i++) {
+        if (strcmp(argv[1], verbs[i].name) != 0) continue;
+        err = (struct error){0};
         status = parse(argc - 1, argv + 1, &options, &err);
-    if (status == ST_OK)
-        status = strcmp(argv[1], "merge") == 0 ? merge(&options, &err) : show(&options, &err);
+        if (status == ST_OK) status = verbs[i].run(&options, &err);
+    }
     free(options.files);
     return status == ST_OK ? EXIT_DONE : cli_report("profile", NULL, &err);
 }

@@ -113,20 +113,24 @@ static const struct help helps[] = {
     {"profile",
      "Usage: hutch profile merge -o FILE PROFILE...\n"
      "       hutch profile show [--json] [--top N] PROFILE [MODULE.wasm]\n"
+     "       hutch profile hints -o FILE PROFILE MODULE.wasm\n"
      "\n"
      "Profiles say how often each function and branch of a program ran. `hutch run "
      "--profile-out`\n"
      "writes them, `hutch compile --profile` compiles by them. merge adds profiles up; show\n"
-     "prints the functions that ran most, with their names where it is given the module.\n"
+     "prints the functions that ran most, with their names where it is given the module. hints\n"
+     "makes a module that says itself which way its branches go: whoever compiles it gains\n"
+     "without the profile.\n"
      "\n"
      "Options:\n"
-     "  -o, --output FILE  where merge leaves the sum\n"
+     "  -o, --output FILE  where merge leaves the sum, hints the module\n"
      "      --json         everything, as one JSON value\n"
      "      --top N        how many functions to show (default: 20)\n",
      "  hutch run --profile-out app.prof app.wasm < input\n"
      "  hutch compile --profile app.prof -o app.hutch app.wasm\n"
      "  hutch profile merge -o all.prof monday.prof tuesday.prof\n"
-     "  hutch profile show --top 5 app.prof app.wasm\n",
+     "  hutch profile show --top 5 app.prof app.wasm\n"
+     "  hutch profile hints -o hinted.wasm app.prof app.wasm\n",
      "A profile also fits other builds of a program, as far as their functions are the same.\n"
      "\n"
      "Exit status: 0 done, 1 where a file is not sound, 2 a mistake on the command line.\n",

@@ -72,9 +72,9 @@ class Place:
               f"status {r.returncode}", r.stdout, r.stderr)
         return r.stdout
 
-    def wat(self, name, text):
+    def wat(self, name, text, *options):
         (self / f"{name}.wat").write_text(text)
-        subprocess.run(["wat2wasm", "--debug-names", self / f"{name}.wat", "-o",
+        subprocess.run(["wat2wasm", "--debug-names", *options, self / f"{name}.wat", "-o",
                         self / f"{name}.wasm"], check=True, timeout=60)
         return self / f"{name}.wasm"
 
@@ -225,6 +225,62 @@ def across_partitions(place):
           "the same result")
 
 
+# As another assembler writes them. The function's second branch has no hint.
+HINTED = """
+(module
+  (func $rare (import "env" "none") (param i32))
+  (func (export "f") (param i32) (result i32)
+    (block
+      (i32.eqz (local.get 0)) (@metadata.code.branch_hint "\\01") br_if 0
+      (if (i32.eq (local.get 0) (i32.const 5)) (then (call $rare (i32.const 1))))
+      (i32.gt_u (local.get 0) (i32.const 99)) (@metadata.code.branch_hint "\\00") if
+        (call $rare (i32.const 2))
+      end)
+    (local.get 0)))
+"""
+
+
+def weights(place, wasm, *options):
+    """The weights of the branches of a module, as LLVM is told them."""
+    place.run("compile", "--no-cache", "-O0", *options, "--dump-dir", ".", "-o", "weighed.hutch", wasm)
+    text = "".join(p.read_text() for p in place.directory.glob("*.ll") if "optimised" not in p.name)
+    for p in place.directory.glob("*.ll"):
+        p.unlink()
+    return re.findall(r'"branch_weights", i32 (\d+), i32 (\d+)', text)
+
+
+def hints(place, wasm):
+    """Branch hints of the module's own, written by others and by `hutch profile hints`."""
+    hinted = place.wat("hinted", HINTED, "--enable-annotations", "--enable-code-metadata")
+    check(weights(place, hinted) == [("64", "1"), ("1", "64")], "both ways, and none that has no hint")
+    data = hinted.read_bytes()
+    section = data.index(b"metadata.code.branch_hint") + 25
+    end = section + 9
+    check(data[section:section + 3] == b"\x01\x01\x02" and data[end] == 10, "one function with two hints, then the code", data)
+    for what, at, byte in (("another function", 1, 9), ("an import", 1, 0), ("a value of 2", 5, 2),
+                           ("two bytes", 4, 2), ("offsets out of order", 6, 0), ("a place outside", 6, 120),
+                           ("too many", 2, 0x7f), ("fewer", 2, 1), ("more functions", 0, 2)):
+        (place / "bad.wasm").write_bytes(data[:section + at] + bytes([byte]) + data[section + at + 1:])
+        check(weights(place, place / "bad.wasm") == [], f"damaged: {what}: as if there were none")
+    before = section - 28  # id, size, length of the name
+    (place / "late.wasm").write_bytes(data[:before] + data[end:] + data[before:end])
+    check(weights(place, place / "late.wasm") == [], "behind the code: likewise")
+
+    place.run("profile", "hints", "-o", "out.wasm", "sum.prof", wasm, err="1 branch has a hint")
+    check(weights(place, place / "out.wasm") == [("64", "1")], "the loop's end has one, what happens every fourth time none")
+    out = place.run("run", "--invoke", "work", "out.wasm", "800")
+    check(out == place.run("run", "--invoke", "work", wasm, "800"), "the same result", out)
+    check(shown(place, "sum.prof", "out.wasm")["matched"] == 5, "its functions are the same")
+    counted_weights = weights(place, place / "out.wasm", "--profile", "sum.prof")
+    check(counted_weights and ("64", "1") not in counted_weights, "counts say more", counted_weights)
+    place.run("profile", "hints", "-o", "again.wasm", "sum.prof", "out.wasm", err="1 branch has a hint")
+    check((place / "again.wasm").read_bytes() == (place / "out.wasm").read_bytes(), "new ones take the place of old ones")
+    place.run("profile", "hints", "-o", "none.wasm", "sum.prof", place / "stranger.wasm", status=1, err="another program")
+    check(not (place / "none.wasm").exists(), "and leave nothing")
+    place.run("profile", "hints", "sum.prof", wasm, status=2, err="-o FILE")
+    place.run("profile", "hints", "-o", "none.wasm", "sum.prof", status=2, err="a profile and a module")
+
+
 def refused(place, wasm):
     good = (place / "x.prof").read_bytes()
     bad = place / "bad.prof"
@@ -248,7 +304,7 @@ def refused(place, wasm):
     place.run("compile", "--profile", "x.prof", "--profile-generate", wasm, status=2)
     place.run("compile", "--profile", "missing.prof", wasm, status=1, err="missing.prof")
     place.run("profile", "merge", "x.prof", status=2, err="-o FILE")
-    place.run("profile", "fly", status=2, err="merge or show")
+    place.run("profile", "fly", status=2, err="merge, show or hints")
 
 
 def main() -> int:
@@ -261,6 +317,7 @@ def main() -> int:
         survives(place, wasm)
         traps(place)
         across_partitions(place)
+        hints(place, wasm)
         refused(place, wasm)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
