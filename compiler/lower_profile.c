@@ -126,7 +126,10 @@ void lower_profile_begin(struct lower *f) {
         f->counting = true;
         return;
     }
-    if (!plan->known[own]) {
+    /* Of one that never ran is known as little as of one that the profile does not have: it may
+     * be what another use of the program is about. Only it lies out of the way (link.c). */
+    if (!plan->known[own] || plan->max_counts[own] == 0) {
+        if (plan->known[own]) LLVMSetSection(f->llvm, ".text.unlikely");
         f->profile = NULL;
         return;
     }

@@ -2,9 +2,10 @@
 """How fast CPython is under hutch: programs of many kinds, against Debian's python3.11.
 
 The guest is CPython 3.11 built by tools/guests/build-python from Debian's own source; native is
-the interpreter Debian ships, built with profile feedback, link-time optimisation and computed
-gotos. hutch-profile is the same module compiled with a profile of python/train.py, which is none
-of the programs. Each program (python/*.py) times its own work, after one run to warm up, and prints a
+the interpreter Debian ships. Both are built with profile feedback: native also with link-time
+optimisation and computed gotos, ours has hints of its branches in it, from the same training.
+hutch-no-hints is the module without those; hutch-profile is the module compiled with a profile of
+python/train.py, which is none of the programs. Each program (python/*.py) times its own work, after one run to warm up, and prints a
 checksum; checksums must be alike. Processes are taken in turns. Speed is native time over
 hutch's: 1.00 is native speed, more is faster.
 """
@@ -25,7 +26,7 @@ OBJECTS = benchlib.OUT / "python"
 DEBIAN = "/usr/bin/python3.11"
 # No site packages, no byte code written: what lies around on a machine must not count.
 PLAIN = ["-s", "-S", "-B"]
-PROFILED = "hutch-profile"
+PROFILED, PLAIN_MODULE = "hutch-profile", "hutch-no-hints"
 SAMPLES = 3            # of a process, after one that warms up
 SAMPLE_SECONDS = 0.1   # at least, natively
 WANTED = {"2": (60, 2 << 30), "fast": (10, None)}
@@ -114,14 +115,15 @@ def record(report: benchlib.Report, case: str, samples: dict[str, list[float]],
 
 
 def compile_guest(report: benchlib.Report, wasm: str, level: str, target: str,
-                  lines: list[list[str]], profile: pathlib.Path | None = None) -> str:
+                  lines: list[list[str]], profile: pathlib.Path | None = None, hints: bool = True) -> str:
     """Compiles, and records what it took."""
-    name = f"-O {level}" + (", profile" if profile else "")
-    code = OBJECTS / f"cpython-{level}{'-profile' if profile else ''}.hutch"
+    what = "profile" if profile else "" if hints else "no hints"
+    name = f"-O {level}" + (f", {what}" if what else "")
+    code = OBJECTS / f"cpython-{level}{'-' + what.replace(' ', '-') if what else ''}.hutch"
     benchlib.progress(f"compiling, {name}")
     run = execute([HUTCH, "compile", "--no-cache", "-O", level, "--target", target,
                    *(["--profile", str(profile)] if profile else []), "-o", str(code), wasm])
-    case, system = f"compile {name}", PROFILED if profile else "hutch"
+    case, system = f"compile {name}", PROFILED if profile else "hutch" if hints else PLAIN_MODULE
     size = code.stat().st_size
     report.add(case, system, "seconds", run.seconds, "s", 1)
     report.add(case, system, "peak_memory", run.peak_bytes, "B", 1)
@@ -131,6 +133,12 @@ def compile_guest(report: benchlib.Report, wasm: str, level: str, target: str,
     lines.append([case, f"{run.seconds:.1f} s", f"{run.peak_bytes / 2**20:.0f} MiB",
                   f"{size / 2**20:.1f} MiB", wanted])
     return str(code)
+
+
+def without_hints(wasm: str) -> str:
+    plain = OBJECTS / "no-hints.wasm"
+    execute(["llvm-objcopy-22", "--remove-section=metadata.code.branch_hint", wasm, str(plain)])
+    return str(plain)
 
 
 def train(wasm: str, flags: list[str], target: str) -> pathlib.Path:
@@ -155,7 +163,9 @@ def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[
     OBJECTS.mkdir(parents=True, exist_ok=True)
     lines: list[list[str]] = []
     code = options.object or compile_guest(report, wasm, options.level, options.march, lines)
-    profiled = None
+    profiled = plain = None
+    if options.hints:
+        plain = compile_guest(report, without_hints(wasm), options.level, options.march, lines, hints=False)
     if options.profile:
         profile = train(wasm, flags, options.march)
         profiled = compile_guest(report, wasm, options.level, options.march, lines, profile)
@@ -167,6 +177,8 @@ def run(report: benchlib.Report, options: argparse.Namespace) -> dict[str, dict[
         print()
 
     hutches = {"hutch": hutch_command(code, flags)}
+    if plain:
+        hutches[PLAIN_MODULE] = hutch_command(plain, flags)
     if profiled:
         hutches[PROFILED] = hutch_command(profiled, flags)
     for also in options.also or []:
@@ -247,6 +259,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="another code object of it to measure beside; may be given again")
     parser.add_argument("--no-profile", dest="profile", action="store_false",
                         help="without the object that is compiled with a profile")
+    parser.add_argument("--no-plain", dest="hints", action="store_false",
+                        help="without the object of the module that has lost its hints")
 
 
 def plot(speeds: dict[str, dict[str, float]]) -> str:
