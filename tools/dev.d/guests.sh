@@ -84,7 +84,7 @@ guests_app_dir() { # DIR GROUP: the same for a group of Debian's packages
 }
 
 guests_make_python() { # DIR
-    "$root/tools/guests/build-python" "$1" && guests_image "$1/usr" "$1/stdlib.erofs"
+    HUTCH=$hutch "$root/tools/guests/build-python" "$1" && guests_image "$1/usr" "$1/stdlib.erofs"
 }
 
 guests_make_php() { # DIR

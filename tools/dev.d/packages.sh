@@ -8,7 +8,7 @@ packages_wasm="clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32"
 packages_test="$packages_wasm wabt python3-lmdb php-cli ruby ruby-rack sqlite3 binutils elfutils gdb skopeo
     docker-registry erofs-utils strace openssl nginx-light prometheus systemd curl python3-jsonschema
     python3-yaml libstd-rust-dev-wasm32"
-packages_guests="$packages_wasm python3.11 tcl dpkg-dev make gcc libc6-dev xz-utils patch"
+packages_guests="$packages_wasm llvm-22 python3.11 tcl dpkg-dev make gcc libc6-dev xz-utils patch"
 packages_serve="wrk gunicorn python3-flask php-fpm nginx-light"
 packages_coldstart="ruby php-cgi php-xml"
 packages_fuzz="clang-22 libclang-rt-22-dev"
