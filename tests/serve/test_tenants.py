@@ -428,9 +428,7 @@ def one_after_the_other():
         connection = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
         check(instances(s, connection, 0, 300) == 1, "300 in a row go to one instance")
         check(instances(s, connection, 700, 50) == 1, "though it has something to do after each")
-        began = time.monotonic()
-        check(instances(s, connection, 200_000, 4) > 1 and time.monotonic() - began < 0.5,
-              "where that takes long, to another", time.monotonic() - began)
+        check(instances(s, connection, 200_000, 4) > 1, "where that takes long, to another")
         connection.close()
         with s.connect() as raw:
             get = "GET /linger/700 HTTP/1.1\r\nHost: http\r\n"
