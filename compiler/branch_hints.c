@@ -6,7 +6,7 @@
  */
 #include "compiler/branch_hints.h"
 
-/* The hints of one function; places[i] are offsets from the beginning of its body. */
+/* The hints of one function. */
 static bool read_function(struct module *m, struct reader *r, uint32_t index) {
     uint32_t count, before = 0;
     if (reader_leb_u32(r, &count) != LEB_OK || count > reader_left(r) / 3) return false;

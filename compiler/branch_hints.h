@@ -15,6 +15,11 @@ struct branch_hint {
     bool taken; /* with a condition that is not 0 */
 };
 
+/* Whether a custom section of this name holds them. */
+static inline bool is_branch_hints(const uint8_t *name, size_t length) {
+    return length == strlen(BRANCH_HINTS_SECTION) &&
+           memcmp(name, BRANCH_HINTS_SECTION, length) == 0;
+}
 /* Best effort: of a damaged section nothing is taken. */
 void module_decode_hints(struct module *module, const uint8_t *bytes, size_t size);
 /* The hint of the instruction at this offset of the module, or NULL. Offsets must come in

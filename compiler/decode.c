@@ -55,9 +55,7 @@ static enum status decode_custom(struct decoder *d, struct reader *r, struct cus
     struct reader *known = NULL;
     if (length == 4 && memcmp(name, "name", 4) == 0) known = &ret->names;
     /* it is for those who compile while they read: behind the code it comes too late */
-    if (length == strlen(BRANCH_HINTS_SECTION) &&
-        memcmp(name, BRANCH_HINTS_SECTION, length) == 0 && !d->has_code)
-        known = &ret->hints;
+    if (is_branch_hints(name, length) && !d->has_code) known = &ret->hints;
     if (known && !known->start) *known = reader_over(r->at, reader_left(r));
     return ST_OK;
 }

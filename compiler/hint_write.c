@@ -75,8 +75,7 @@ static bool is_hints(struct reader content) {
     uint32_t length = 0;
     if (reader_leb_u32(&content, &length) != LEB_OK) return false;
     const uint8_t *name = reader_bytes(&content, length);
-    return name && length == strlen(BRANCH_HINTS_SECTION) &&
-           memcmp(name, BRANCH_HINTS_SECTION, length) == 0;
+    return name && is_branch_hints(name, length);
 }
 
 enum status profile_write_hints(const struct module *module, const struct profile *profile,

@@ -126,15 +126,14 @@ void lower_profile_begin(struct lower *f) {
         f->counting = true;
         return;
     }
-    /* Of one that never ran is known as little as of one that the profile does not have: it may
-     * be what another use of the program is about. Only it lies out of the way (link.c). */
-    if (!plan->known[own] || plan->max_counts[own] == 0) {
+    if (!profile_tells(plan, own)) {
+        /* never run: out of the way (link.c), no more */
         if (plan->known[own]) LLVMSetSection(f->llvm, ".text.unlikely");
         f->profile = NULL;
         return;
     }
     uint64_t entries = plan->own.counts[f->profile->first_site];
-    if (entries == 0 && plan->max_counts[own] > 0) entries = 1; /* entered by nobody, yet run */
+    if (entries == 0) entries = 1; /* entered by nobody, yet run */
     LLVMMetadataRef parts[] = {text(f->m, "function_entry_count"), number(f->m->i64, entries)};
     LLVMGlobalSetMetadata(f->llvm, f->m->branch_weights_kind,
                           LLVMMDNodeInContext2(f->m->context, parts, countof(parts)));

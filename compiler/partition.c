@@ -152,8 +152,7 @@ static bool worth_borrowing(const struct module *module, uint32_t function) {
     const struct profile_plan *plan = module->profile;
     uint32_t own = function - module->imported_functions;
     uint32_t size = module->functions[function].body_size;
-    if (!plan || !plan->known || !plan->known[own] || plan->max_counts[own] == 0)
-        return size <= BORROW_BYTES;
+    if (!plan || !profile_tells(plan, own)) return size <= BORROW_BYTES;
     if (plan->max_counts[own] <= plan->summary.cold_count) return false;
     return size <=
            (plan->max_counts[own] >= plan->summary.hot_count ? BORROW_HOT_BYTES : BORROW_BYTES);

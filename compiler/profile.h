@@ -118,6 +118,12 @@ struct profile_plan {
     struct profile_summary summary;
     uint32_t known_count, stale_count; /* functions that the profile has, has not */
 };
+/* Whether a profile says something of the module's own function. Of one that never ran is known
+ * as little as of one that the profile does not have: it may be what another use of the program
+ * is about. */
+static inline bool profile_tells(const struct profile_plan *plan, uint32_t own) {
+    return plan->known && plan->known[own] && plan->max_counts[own] > 0;
+}
 enum status profile_plan(const struct module *module, const struct compile_options *options,
                          struct arena *arena, struct profile_plan *ret_plan,
                          struct error *err) must_check;
