@@ -167,6 +167,17 @@ bool lower_only_callee(const struct lower *f, uint32_t table, uint32_t canonical
     return true;
 }
 
+bool lower_only_index(const struct lower *f, uint32_t table, uint32_t function,
+                      uint32_t *ret_index) {
+    const struct lower_module *m = f->m;
+    if (!m->calls || !m->calls[table]) return false;
+    const struct constant_table *t = &m->constant_tables[table];
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < t->size; i++)
+        if (t->functions[i] == function && found++ == 0) *ret_index = i;
+    return found == 1;
+}
+
 LLVMValueRef lower_callee(struct lower *f, uint32_t table, uint32_t canonical,
                           LLVMValueRef index) {
     struct lower_module *m = f->m;

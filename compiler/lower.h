@@ -204,6 +204,9 @@ enum status lower_define_calls(struct lower_module *m, struct arena *arena,
 /* Whether the table has one entry of the type. */
 bool lower_only_callee(const struct lower *f, uint32_t table, uint32_t canonical,
                        uint32_t *ret_index, uint32_t *ret_function);
+/* Where the function is the entry of a table that nobody changes, if at one index alone. */
+bool lower_only_index(const struct lower *f, uint32_t table, uint32_t function,
+                      uint32_t *ret_index);
 /* What to call for index (i32, in range), a trap's stub too; NULL where it has to be looked up.
  */
 LLVMValueRef lower_callee(struct lower *f, uint32_t table, uint32_t canonical,

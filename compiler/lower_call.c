@@ -183,37 +183,49 @@ static void meet(struct lower *f, struct meeting *meeting, const struct functype
     LLVMBuildBr(f->builder, meeting->block);
 }
 
+/* Whether the function is called, as i1: by its index, which is the only one in a table that
+ * nobody changes, or by what the entry stands for. An entry whose abi_func is that of a
+ * function of the right type needs no check of its type: nothing else has the function's
+ * abi_func. */
+static LLVMValueRef is_target(struct lower *f, uint32_t function, LLVMValueRef index,
+                              uint32_t only, LLVMValueRef record) {
+    struct lower_module *m = f->m;
+    if (!record)
+        return LLVMBuildICmp(f->builder, LLVMIntEQ, index, LLVMConstInt(m->i32, only, false),
+                             "");
+    uint64_t offset = m->layout.funcs + ABI_FUNC_SIZE * (uint64_t)function;
+    LLVMValueRef wanted = LLVMConstInt(m->i64, ABI_INSTANCE_BASE + offset, false);
+    if (relocatable(m))
+        wanted = LLVMBuildPtrToInt(f->builder, place_instance_field(f, offset), m->i64, "");
+    return LLVMBuildICmp(f->builder, LLVMIntEQ, record, wanted, "");
+}
+
 /*
- * Compares the entry with the functions that the profile says are called from here, and calls
- * those directly. An entry whose abi_func is that of a function of the right type needs no
- * check of its type: nothing else has the function's abi_func. The builder is left where it was
+ * Compares with the functions that the profile says are called from here, and calls those
+ * directly: the entry, or where there is none yet the index. The builder is left where it was
  * none of them.
  */
-static void emit_promoted(struct lower *f, const struct module_type *type, LLVMValueRef entry,
-                          struct meeting *meeting) {
+static void emit_promoted(struct lower *f, const struct module_type *type, uint32_t table,
+                          LLVMValueRef index, LLVMValueRef entry, struct meeting *meeting) {
     struct lower_module *m = f->m;
     struct lower_target targets[LOWER_MAX_TARGETS];
+    uint32_t only[LOWER_MAX_TARGETS] = {0};
     LLVMValueRef args[PROMOTE_MAX_PARAMS];
     uint32_t params = type->func.param_count;
     if (params > PROMOTE_MAX_PARAMS || type->func.result_count > 1) return;
     uint32_t count = lower_profile_targets(f, type->canonical, targets);
+    for (uint32_t k = 0; k < count && !entry; k++)
+        if (!lower_only_index(f, table, targets[k].function, &only[k])) return;
     if (count == 0) return;
     meeting->block = LLVMAppendBasicBlockInContext(m->context, f->llvm, "called");
     for (uint32_t i = 0; i < params; i++) args[i] = f->stack[f->stack_size - params + i];
-    LLVMValueRef record = entry_record(f, entry);
+    LLVMValueRef record = entry ? entry_record(f, entry) : NULL;
     for (uint32_t k = 0; k < count; k++) {
         LLVMBasicBlockRef direct = LLVMAppendBasicBlockInContext(m->context, f->llvm, "direct");
         LLVMBasicBlockRef other = LLVMAppendBasicBlockInContext(m->context, f->llvm, "");
-        uint64_t offset = m->layout.funcs + ABI_FUNC_SIZE * (uint64_t)targets[k].function;
-        LLVMValueRef wanted = LLVMConstInt(m->i64, ABI_INSTANCE_BASE + offset, false);
-        if (relocatable(m))
-            wanted = LLVMBuildPtrToInt(f->builder, place_instance_field(f, offset), m->i64, "");
-        lower_profile_weigh_target(
-            f,
-            LLVMBuildCondBr(f->builder,
-                            LLVMBuildICmp(f->builder, LLVMIntEQ, record, wanted, ""), direct,
-                            other),
-            &targets[k]);
+        LLVMValueRef same = is_target(f, targets[k].function, index, only[k], record);
+        lower_profile_weigh_target(f, LLVMBuildCondBr(f->builder, same, direct, other),
+                                   &targets[k]);
         LLVMPositionBuilderAtEnd(f->builder, direct);
         emit_call(f, &type->func, lower_function_value(m, targets[k].function),
                   f->instance_argument);
@@ -270,11 +282,12 @@ static void emit_indirect(struct lower *f, const struct instruction *in) {
     LLVMValueRef index = lower_pop(f);
     struct meeting meeting = {0};
     emit_only_callee(f, type, table, index, &meeting);
+    if (!meeting.block) emit_promoted(f, type, table, index, NULL, &meeting);
     lower_trap_if(f,
                   LLVMBuildICmp(f->builder, LLVMIntUGE, index, lower_table_size(f, table), ""),
                   TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef entry = lower_table_entry(f, table, index);
-    if (!meeting.block) emit_promoted(f, type, entry, &meeting);
+    if (!meeting.block) emit_promoted(f, type, table, index, entry, &meeting);
     LLVMValueRef callee = f->counting ? NULL : lower_callee(f, table, type->canonical, index);
     if (callee) {
         emit_call(f, &type->func, callee, NULL);

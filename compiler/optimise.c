@@ -28,6 +28,12 @@ static void init_once(void) {
          */
         "-instcombine-code-sinking=false",
         "-disable-machine-sink",
+        /* saving a register counts as much as 10,000/16,384 of an instruction each time the
+         * function is called: where only ways that seldom run want it, they spill instead */
+        "-regalloc-csr-first-time-cost=10000",
+        /* conditions that a way has decided before, through blocks of up to so many
+         * instructions (6): what producers leave of goto is full of them */
+        "-jump-threading-threshold=12",
     };
     LLVMParseCommandLineOptions((int)countof(options), options, NULL);
 }
@@ -156,6 +162,7 @@ static enum status optimise(struct lower_module *m, uint32_t partition,
     const struct pipeline *pipeline = &pipelines[m->options->level + 1];
     enum status status = verify(m, "from the lowering", err);
     if (status == ST_OK) status = dump(m, partition, "lowered", err);
+    if (status == ST_OK && pipeline->after) restore_entries(m);
     if (status == ST_OK) status = run_passes(m, pipeline->before, machine, options, err);
     if (status == ST_OK && pipeline->after) {
         keep_traps(m);

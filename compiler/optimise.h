@@ -12,6 +12,8 @@ void optimise_init(void);
  */
 enum status optimise_and_emit(struct lower_module *m, uint32_t partition,
                               LLVMMemoryBufferRef *ret_object, struct error *err) must_check;
+/* irreducible.c */
+void restore_entries(struct lower_module *m);
 /* keep_traps.c */
 void keep_traps(struct lower_module *m);
 /* rebase.c */
