@@ -2,7 +2,7 @@
 """From a request on the wire to the first byte of its answer, where no instance of the app runs.
 
     tools/dev bench coldstart [--only CASE]... [--starts N] [--cold-starts N] [--native-starts N]
-                              [--seconds S] [--optimize LEVEL]
+                              [--seconds S] [--optimize LEVEL] [--awake]
 
 Systems: hutch-cold (`hutch serve`, reuse fresh, without a snapshot: the program is started for each
 request), hutch-snapshot (it goes on from a snapshot made on deploy), hutch-prefault (and what the
@@ -14,6 +14,11 @@ process started, the app imported, the request answered). The systems of a case 
 PHP over FastCGI; natively Debian's php-cgi, started for each request as a CGI program (native) or as
 a FastCGI process whose first request it is (native-fastcgi). Sinatra is Ruby over FastCGI, natively
 Debian's ruby with the same adapter.
+
+A request wakes four processes one after the other. Where the processors sleep between requests, and on a
+virtual machine a sleeping one belongs to the host, waking them can take longer than all else of a
+small start. With --awake they do not sleep: the kernel is asked for no latency at all in
+/dev/cpu_dma_latency, as for cyclictest.
 
 A row of build/bench/coldstart.json is {"case", "system", "p50_us", "p99_us", "n"}.
 """
@@ -414,6 +419,20 @@ class Native:
         pass
 
 
+LATENCY = "/dev/cpu_dma_latency"  # kernel: Documentation/power/pm_qos_interface.rst
+
+
+@contextlib.contextmanager
+def processors(awake):
+    """As long as the file is open, the longest time a processor may take to wake, in microseconds."""
+    if not awake:
+        yield
+        return
+    with open(LATENCY, "wb", buffering=0) as file:
+        file.write((0).to_bytes(4, sys.byteorder))
+        yield
+
+
 def percentile(samples, share):
     ordered = sorted(samples)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
@@ -472,11 +491,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=90,
                         help="a system that has taken so long gets no more starts, once it had 50 (90)")
     parser.add_argument("--optimize", default="2", help="level the apps are compiled at (2)")
+    parser.add_argument("--awake", action="store_true", help="no processor sleeps")
     options = parser.parse_args()
     rows, missing, status = [], [], 0
     for case in options.only or CASES:
         try:
-            measure(case, options, rows)
+            with processors(options.awake):
+                measure(case, options, rows)
         except (BenchError, OSError, subprocess.SubprocessError) as e:
             print(f"\n{case}: not measured: {str(e).strip()[-800:]}", file=sys.stderr)
             missing.append(case)
@@ -487,8 +508,8 @@ def main() -> int:
                      str(r["n"])) for r in rows])
     benchlib.OUT.mkdir(parents=True, exist_ok=True)
     path = benchlib.OUT / "coldstart.json"
-    path.write_text(json.dumps({"machine": benchlib.machine(), "not_measured": missing, "rows": rows},
-                               indent=1) + "\n")
+    path.write_text(json.dumps({"machine": benchlib.machine(), "awake": options.awake,
+                                "not_measured": missing, "rows": rows}, indent=1) + "\n")
     print(path)
     shutil.rmtree(WORK, ignore_errors=True)
     return status

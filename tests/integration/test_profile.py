@@ -137,6 +137,43 @@ def compiled(place, wasm):
         check(place.run("run", *extra, "--invoke", "work", wasm, "8") == "80\n", f"run {extra}")
 
 
+# ask(i) calls through entry i; in the second form the first function stands in the table twice, and
+# in the third the table may change.
+TABLE = """
+(module
+  (type $op (func (param i32) (result i32)))
+  (table %s 6 funcref)
+  (elem (i32.const 0) $twice $thrice)
+  (elem (i32.const 3) $other %s)
+  (func $twice (type $op) (i32.mul (local.get 0) (i32.const 2)))
+  (func $thrice (type $op) (i32.mul (local.get 0) (i32.const 3)))
+  (func $fifth (type $op) (i32.div_u (local.get 0) (i32.const 5)))
+  (func $other (param i64) (result i32) (i32.const 9))
+  (func $ask (export "ask") (param $i i32) (result i32)
+    (call_indirect (type $op) (i32.const 100) (local.get $i)))
+  (func (export "train") (result i32) (local $n i32) (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (local.get $sum) (call $ask (i32.and (local.get $n) (i32.const 1)))))
+      (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 1000))))
+    (local.get $sum)))
+"""
+
+
+def promoted(place):
+    """Through an entry that the profile knows or not, a call does what it would without one."""
+    for form, (export, more) in enumerate((("", "$fifth"), ("", "$twice"), ('(export "t")', "$fifth"))):
+        wasm = place.wat(f"table{form}", TABLE % (export, more))
+        place.run("run", "--profile-out", f"table{form}.prof", "--invoke", "train", wasm)
+        for level in "123":
+            place.run("compile", "--no-cache", f"-O{level}", "--profile", f"table{form}.prof", wasm, "-o", "t.hutch")
+            for index, answer in ((0, "200\n"), (1, "300\n"), (4, "200\n" if form == 1 else "20\n")):
+                out = place.run("run", "--allow-precompiled", "--invoke", "ask", "t.hutch", index)
+                check(out == answer, f"form {form}, -O{level}, entry {index}", out)
+            for index, why in ((2, "uninitialized element"), (3, "type mismatch"), (5, "uninitialized element"),
+                               (6, "undefined element"), (-1, "undefined element")):
+                place.run("run", "--allow-precompiled", "--invoke", "ask", "t.hutch", index, status=134, err=why)
+
+
 def survives(place, wasm):
     """Another module with the same functions, at other indices: the profile still fits."""
     other = place.wat("other", MODULE % "(func $first (export \"first\") (result i64) i64.const 3)\n"
@@ -315,6 +352,7 @@ def main() -> int:
         merged(place, wasm)
         compiled(place, wasm)
         survives(place, wasm)
+        promoted(place)
         traps(place)
         across_partitions(place)
         hints(place, wasm)
