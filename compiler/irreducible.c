@@ -14,6 +14,7 @@
 #include "compiler/optimise.h"
 
 #define HEAD_INSTRUCTIONS_MAX 8u
+#define ENTRIES_MAX 256u       /* that a head tells apart */
 #define STORE_DISTANCE_MAX 64u /* instructions before the jump */
 #define STORE_BLOCKS_MAX 4u    /* ... over this many blocks */
 #define WAYS_MAX 512u          /* to one place */
@@ -39,9 +40,9 @@ static LLVMValueRef deciding_local(LLVMBasicBlockRef block) {
             return NULL;
         }
     }
-    bool decides =
-        i && (LLVMIsASwitchInst(i) || (LLVMIsABranchInst(i) && LLVMGetNumSuccessors(i) == 2));
-    return decides ? local : NULL;
+    if (!i || (!LLVMIsASwitchInst(i) && !LLVMIsABranchInst(i))) return NULL;
+    unsigned entries = LLVMGetNumSuccessors(i);
+    return entries >= 2 && entries <= ENTRIES_MAX ? local : NULL;
 }
 
 /* What a value of such a block is where the local is a constant. */
