@@ -278,6 +278,8 @@ def awake_over_a_reload():
     with serve(http=base) as s:
         check(count(s, "http") == 2, "counts")
         for turn, text in enumerate((base + "debug: true\n", base.replace("cpu: 2s", "cpu: 3s"))):
+            # one that has not come back from its answer yet is not in time for the next request
+            check(wait_for(lambda: s.metric("hutch_app_tenants", app="http", state="idle") == 1, 30), "it is free")
             s.put_app("http", text)
             s.signal(signal.SIGHUP)
             wait_for(lambda: s.stderr().count("read again") == turn + 1, 60)
