@@ -63,16 +63,10 @@ static struct pool_tenant *take_spare(struct pool_app *app, bool asked) {
     return NULL;
 }
 
-/* Or they are the next one's, where it is the same to a guest. */
 static void end_all(struct pool_app *app) {
     struct pool_tenant *idle;
-    struct pool_app *heir = hibernate_heir(app);
     prepared_end(app);
-    while ((idle = TAILQ_LAST(&app->idle, tenant_list)))
-        if (heir)
-            tenant_move(idle, heir);
-        else
-            tenant_end(idle);
+    while ((idle = TAILQ_LAST(&app->idle, tenant_list))) tenant_end(idle);
 }
 
 static bool has_tenants(const struct pool_app *app) {
@@ -268,6 +262,17 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
     return status == ST_OK ? watch_volumes(app, err) : status;
 }
 
+/* What another has begun, whose place it takes and whose guests are the same to it: also one
+ * that is busy must be there for the next request, with all it has answered for. */
+static void take_over(struct pool_app *app, struct pool_app *from) {
+    struct pool_tenant *t;
+    while ((t = TAILQ_LAST(&from->idle, tenant_list))) tenant_move(t, app); /* in their order */
+    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS; slot++)
+        if ((t = app->pool->slots[slot]) && t->app == from) tenant_move(t, app);
+    requests_move(from, app);
+    soon_move(from, app);
+}
+
 enum status pool_app_add(struct pool *pool, const struct pool_app_config *config,
                          struct pool_app **ret_app, struct error *err) {
     struct pool_app *app = calloc(1, sizeof *app);
@@ -294,6 +299,9 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
         pool_app_free(app);
         return status;
     }
+    struct pool_app *other;
+    TAILQ_FOREACH(other, &pool->apps, link)
+    if (hibernate_may_follow(app, other)) take_over(app, other);
     hibernate_adopt(app);
     set_idle_timer(app);
     pool_wake(pool);

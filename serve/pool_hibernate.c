@@ -338,16 +338,23 @@ void hibernate_tenant_ended(struct pool_tenant *t, bool with_zygote) {
 
 /* ---- the same app, described anew -------------------------------------------------------- */
 
-struct pool_app *hibernate_heir(const struct pool_app *app) {
-    struct pool_app *other;
-    /* A tenant's sessions with volumes are with those of its own app. */
-    if (!app->config.hibernates || app->volumes) return NULL;
-    TAILQ_FOREACH(other, &app->pool->apps, link)
-    if (other != app && !other->removed && other->config.hibernates &&
-        strcmp(other->name, app->name) == 0 &&
-        memcmp(&other->key, &app->key, sizeof app->key) == 0)
-        return other;
-    return NULL;
+/* A tenant's sessions are with the holders of its own app's volumes: those must be the other's.
+ */
+static bool same_holders(const struct pool_app *app, const struct pool_app *other) {
+    struct stat a, b;
+    if (app->volumes != other->volumes) return false;
+    for (uint32_t i = 0; i < app->fd_count; i++)
+        if (app->volumes >> i & 1 &&
+            (fstat(app->fds[i], &a) != 0 || fstat(other->fds[i], &b) != 0 ||
+             a.st_dev != b.st_dev || a.st_ino != b.st_ino))
+            return false;
+    return true;
+}
+
+bool hibernate_may_follow(const struct pool_app *app, const struct pool_app *other) {
+    return other->removed && app->config.hibernates && other->config.hibernates &&
+           strcmp(other->name, app->name) == 0 &&
+           memcmp(&other->key, &app->key, sizeof app->key) == 0 && same_holders(app, other);
 }
 
 /* ---- when memory is short, and at the end ------------------------------------------------ */

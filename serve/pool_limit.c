@@ -41,9 +41,9 @@ void limit_break(struct pool_request *r, enum pool_limit limit) {
  * where it is known. */
 static enum pool_limit check(const struct pool_request *r, bool known, uint64_t cpu_ns,
                              uint64_t *ret_wait_ns) {
-    const struct pool_limits *limits = &r->app->config.limits;
+    const struct pool_limits *limits = &r->limits;
     uint64_t wait = UINT64_MAX, lived = pool_now_ns() - r->limits_from_ns;
-    uint64_t longest = r->starting ? limits->start_ns : r->wall_limit_ns;
+    uint64_t longest = r->starting ? limits->start_ns : limits->wall_ns;
     if (longest) {
         if (lived >= longest) return r->starting ? POOL_LIMIT_START : POOL_LIMIT_WALL;
         wait = longest - lived;
@@ -90,8 +90,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
 
 void limit_queued(struct pool_request *r) {
     event_assign(&r->timer, r->app->pool->base, -1, 0, on_timer, r);
-    if (r->app->config.limits.queue_ns)
-        pool_set_timer(&r->timer, r->app->config.limits.queue_ns);
+    if (r->limits.queue_ns) pool_set_timer(&r->timer, r->limits.queue_ns);
 }
 
 void limit_started(struct pool_request *r, uint64_t cpu_ns) {

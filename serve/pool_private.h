@@ -65,8 +65,8 @@ struct pool_request {
     bool starting;           /* it is not known that its tenant has taken it */
     bool again;              /* a tenant died before it had begun; this is the second */
     bool finished;           /* in pool->over */
-    uint64_t soon_ns;        /* when its answer was complete: it is in app->soon; 0: it is not */
-    uint64_t wall_limit_ns;
+    uint64_t soon_ns; /* when its answer was complete: it is in app->soon; 0: it is not */
+    struct pool_limits limits;
     bool cold;              /* it is counted in pool->cold_count */
     enum pool_limit broken; /* why it is being ended */
     uint64_t broken_ns;
@@ -185,7 +185,7 @@ void tenant_taken(struct pool_tenant *tenant);
 /* CPU time up to now_ns that is no request's. */
 void tenant_account(struct pool_tenant *tenant, uint64_t now_ns);
 void tenant_set_idle(struct pool_tenant *tenant);
-/* An idle tenant becomes another app's, for which it was started as well. */
+/* It becomes another app's, for which it was started as well, and its request with it. */
 void tenant_move(struct pool_tenant *tenant, struct pool_app *to);
 /* Kills it. It goes when the zygote has reaped it. */
 void tenant_end(struct pool_tenant *tenant);
@@ -243,8 +243,8 @@ void hibernate_resumed(struct pool_tenant *tenant); /* READY: the file goes */
 bool hibernate_refused(struct pool_tenant *tenant, enum status status, const char *text,
                        size_t length);
 void hibernate_tenant_ended(struct pool_tenant *tenant, bool with_zygote);
-/* The app that has taken the place of a removed one and can have its tenants; NULL. */
-struct pool_app *hibernate_heir(const struct pool_app *app);
+/* Whether the other was removed, this one takes its place, and its tenants are as good here. */
+bool hibernate_may_follow(const struct pool_app *app, const struct pool_app *other);
 void hibernate_work(struct pool *pool);
 void hibernate_count_lost(struct pool *pool);
 void hibernate_numbers(const struct pool_app *app, struct pool_app_numbers *ret);
@@ -254,6 +254,8 @@ void hibernate_numbers(const struct pool_app *app, struct pool_app_numbers *ret)
 uint32_t soon_free(struct pool_app *app);
 /* Its tenant is free, or gone. */
 void soon_over(struct pool_request *request);
+/* Those of one app become another's. */
+void soon_move(struct pool_app *from, struct pool_app *to);
 
 /* ---- pool_request.c ---- */
 /* The tenant's process has said, or the kernel has, how it ended. Moves it to pool->over. */
@@ -261,6 +263,8 @@ void request_over(struct pool_request *request);
 void request_set_report(struct pool_request *request, const char *text, size_t length);
 /* Back to the front of the queue. */
 void request_again(struct pool_request *request);
+/* Those that wait for one app wait for another. */
+void requests_move(struct pool_app *from, struct pool_app *to);
 void request_close_stream(struct pool_request *request);
 void request_deliver(struct pool_request *request);
 void request_fail(struct pool_request *request, enum pool_end end, enum pool_limit limit,

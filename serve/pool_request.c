@@ -49,6 +49,14 @@ void request_again(struct pool_request *r) {
     limit_queued(r);
 }
 
+void requests_move(struct pool_app *from, struct pool_app *to) {
+    struct pool_request *r;
+    TAILQ_FOREACH(r, &from->queue, link) r->app = to;
+    TAILQ_CONCAT(&to->queue, &from->queue, link);
+    to->queue_length += from->queue_length;
+    from->queue_length = 0;
+}
+
 static void request_free(struct pool_request *r) {
     request_close_stream(r);
     if (event_initialized(&r->timer)) event_del(&r->timer);
@@ -148,7 +156,8 @@ enum status pool_submit(struct pool_app *app, const struct pool_submission *subm
     r->submission.stream_fd = -1;
     r->submission.env = NULL;
     r->queued_ns = pool_now_ns();
-    r->wall_limit_ns = submission->wall_ns ? submission->wall_ns : app->config.limits.wall_ns;
+    r->limits = app->config.limits; /* a reload may change its app's meanwhile */
+    if (submission->wall_ns) r->limits.wall_ns = submission->wall_ns;
     enum status status = pack_env(r, submission, err);
     if (status != ST_OK) {
         request_free(r);

@@ -29,6 +29,12 @@ void soon_over(struct pool_request *r) {
     r->soon_ns = 0;
 }
 
+void soon_move(struct pool_app *from, struct pool_app *to) {
+    TAILQ_CONCAT(&to->soon, &from->soon, link);
+    to->soon_count += from->soon_count;
+    from->soon_count = 0;
+}
+
 uint32_t soon_free(struct pool_app *app) {
     struct pool_request *r;
     if (!app->soon_count) return 0;

@@ -102,6 +102,31 @@ static void leave_state(struct pool_tenant *t) {
     }
 }
 
+/* Puts it into those of another, which it is in from now on. */
+static void enter_state(struct pool_tenant *t, enum pool_tenant_state state) {
+    switch (state) {
+    case POOL_TENANT_STARTING: t->pool->starting_count++; break;
+    case POOL_TENANT_SPARE:
+        TAILQ_INSERT_TAIL(&t->pool->spares, t, link);
+        t->pool->spare_count++;
+        break;
+    case POOL_TENANT_PREPARED:
+        TAILQ_INSERT_TAIL(&t->app->prepared, t, link);
+        t->app->prepared_count++;
+        t->pool->prepared_count++;
+        break;
+    case POOL_TENANT_WARMING: t->app->warming_count++; break;
+    case POOL_TENANT_IDLE:
+        /* The last used is the first to be used again: its pages are warm, the others age. */
+        TAILQ_INSERT_HEAD(&t->app->idle, t, link);
+        t->app->idle_count++;
+        break;
+    case POOL_TENANT_BUSY: t->app->busy_count++; break;
+    case POOL_TENANT_ENDING: break;
+    }
+    t->state = state;
+}
+
 static void kill_process(struct pool_tenant *t) {
     if (t->pidfd >= 0) syscall(SYS_pidfd_send_signal, t->pidfd, SIGKILL, NULL, 0);
     t->killed_ns = pool_now_ns();
@@ -137,7 +162,7 @@ void tenant_end(struct pool_tenant *t) {
     /* One that sleeps now does so for a while; a fresh one is about to have another. */
     if (t->app && --t->app->tenant_count == 0 && t->app->config.hibernates)
         app_close_config(t->app);
-    t->state = POOL_TENANT_ENDING;
+    enter_state(t, POOL_TENANT_ENDING);
     kill_process(t);
     close_control(t);
     pool_set_timer(&t->backstop, BACKSTOP_NS);
@@ -185,20 +210,15 @@ static void become_spare(struct pool_tenant *t) {
         return;
     }
     leave_state(t);
-    t->state = POOL_TENANT_SPARE;
+    enter_state(t, POOL_TENANT_SPARE);
     event_del(&t->backstop);
-    TAILQ_INSERT_TAIL(&t->pool->spares, t, link);
-    t->pool->spare_count++;
     pool_wake(t->pool);
 }
 
 void tenant_set_idle(struct pool_tenant *t) {
     leave_state(t);
-    t->state = POOL_TENANT_IDLE;
+    enter_state(t, POOL_TENANT_IDLE);
     t->idle_since_ns = pool_now_ns();
-    /* The last used is the first to be used again: its pages are warm, and the others age. */
-    TAILQ_INSERT_HEAD(&t->app->idle, t, link);
-    t->app->idle_count++;
     pool_wake(t->pool);
 }
 
@@ -246,7 +266,7 @@ static bool take_ready(struct pool_tenant *t, const struct tenant_ready *ready) 
     }
     if (t->state != POOL_TENANT_WARMING) return false;
     event_del(&t->backstop);
-    if (t->resuming && t->app->removed && !hibernate_heir(t->app)) {
+    if (t->resuming && t->app->removed) {
         tenant_end(t); /* nobody will ask it; its file stays as it is */
         return true;
     }
@@ -303,9 +323,8 @@ static bool take_done(struct pool_tenant *t, const struct tenant_done *done, con
     uint64_t now_ns = 0;
     bool known = tenant_cpu_ns(t, &now_ns);
     const struct pool_app *app = t->app;
-    struct pool_app *heir = app->removed ? hibernate_heir(app) : NULL;
     bool stays = known && done->end == TENANT_RETURNED && !done->last && !r->broken &&
-                 !r->cancelled && app->config.reuse != POOL_FRESH && (!app->removed || heir) &&
+                 !r->cancelled && app->config.reuse != POOL_FRESH && !app->removed &&
                  !(app->config.reuse_requests && t->requests >= app->config.reuse_requests);
     if (known) {
         r->outcome.cpu_ns = now_ns > r->cpu_start_ns ? now_ns - r->cpu_start_ns : 0;
@@ -319,7 +338,6 @@ static bool take_done(struct pool_tenant *t, const struct tenant_done *done, con
         tenant_set_idle(t);
     else
         tenant_end(t);
-    if (stays && heir) tenant_move(t, heir);
     return true;
 }
 
@@ -445,11 +463,10 @@ static struct pool_tenant *make(struct pool *pool) {
     t->id = ++pool->next_serial << 16 | slot;
     t->control = t->pidfd = t->log_end = -1;
     t->born_ns = pool_now_ns();
-    t->state = POOL_TENANT_STARTING;
+    enter_state(t, POOL_TENANT_STARTING);
     event_assign(&t->backstop, pool->base, -1, 0, on_backstop, t);
     pool->slots[slot] = t;
     pool->tenant_count++;
-    pool->starting_count++;
     return t;
 }
 
@@ -571,14 +588,20 @@ static int send_assignment(struct pool_tenant *t, struct pool_app *app, int log_
 }
 
 void tenant_move(struct pool_tenant *t, struct pool_app *to) {
-    CHECK(t->state == POOL_TENANT_IDLE);
+    struct pool_app *from = t->app;
+    enum pool_tenant_state state = t->state;
     leave_state(t);
-    t->app->tenant_count--;
+    if (state != POOL_TENANT_ENDING) {
+        from->tenant_count--;
+        to->tenant_count++;
+    }
     t->app = to;
-    to->tenant_count++;
-    TAILQ_INSERT_HEAD(&to->idle, t, link);
-    to->idle_count++;
-    pool_wake(t->pool);
+    if (t->request) t->request->app = to;
+    if (t->resuming) {
+        from->coming_count--;
+        to->coming_count++;
+    }
+    enter_state(t, state);
 }
 
 static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_fd,
@@ -586,15 +609,7 @@ static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_f
     leave_state(t);
     t->app = app;
     app->tenant_count++;
-    if (prepared) {
-        t->state = POOL_TENANT_PREPARED;
-        TAILQ_INSERT_TAIL(&app->prepared, t, link);
-        app->prepared_count++;
-        t->pool->prepared_count++;
-    } else {
-        t->state = POOL_TENANT_WARMING;
-        app->warming_count++;
-    }
+    enter_state(t, prepared ? POOL_TENANT_PREPARED : POOL_TENANT_WARMING);
     int error = send_assignment(t, app, t->log_end, hibernated_fd, prepared, asked);
     close(t->log_end);
     t->log_end = -1;
@@ -634,8 +649,7 @@ bool tenant_send_request(struct pool_tenant *t, struct pool_request *r) {
     }
     leave_state(t);
     event_del(&t->backstop);
-    t->state = POOL_TENANT_BUSY;
-    t->app->busy_count++;
+    enter_state(t, POOL_TENANT_BUSY);
     t->request = r;
     t->requests++;
     tenant_account(t, cpu_ns);

@@ -271,6 +271,12 @@ def processes(s):
             if t.get("app") == "http"}
 
 
+def reload(s, name, text):
+    """Begun, not waited for."""
+    s.put_app(name, text)
+    s.signal(signal.SIGHUP)
+
+
 @test
 def awake_over_a_reload():
     """A reload that changes nothing for the guest leaves its instances as they are."""
@@ -278,13 +284,19 @@ def awake_over_a_reload():
     with serve(http=base) as s:
         check(count(s, "http") == 2, "counts")
         for turn, text in enumerate((base + "debug: true\n", base.replace("cpu: 2s", "cpu: 3s"))):
-            # one that has not come back from its answer yet is not in time for the next request
-            check(wait_for(lambda: s.metric("hutch_app_tenants", app="http", state="idle") == 1, 30), "it is free")
             s.put_app("http", text)
             s.signal(signal.SIGHUP)
             wait_for(lambda: s.stderr().count("read again") == turn + 1, 60)
             check(count(s, "http") == 3 + turn, "it counts on", s.stderr())
         check(s.metric("hutch_forks_total") < 8, "in the same process")
+    # with a volume, while the same process holds it
+    base = sleepy("http", "volumes: [{path: /data}]\n", idle="1h")
+    with serve(http=base) as s:
+        check(count(s, "http") == 1, "counts")
+        before = processes(s)
+        reload(s, "http", base + "debug: true\n")
+        wait_for(lambda: "read again" in s.stderr(), 60)
+        check((count(s, "http"), processes(s)) == (2, before), "it has a volume, and goes on", s.stderr())
     # a secret that comes at resume is another one from the reload on, also to what is awake
     secret = WORK / "at-resume"
     secret.write_text("one\n")
@@ -298,6 +310,43 @@ def awake_over_a_reload():
         s.signal(signal.SIGHUP)
         wait_for(lambda: "read again" in s.stderr(), 60)
         check(count(s, "http") == 2 and processes(s) - before, "another process", s.stderr())
+
+
+@test
+def busy_over_a_reload():
+    """Whoever is busy, waits or wakes up meanwhile stays the app's, and the only one it has."""
+    texts = [sleepy("http", WARM, idle="1h") + f"debug: {value}\n" for value in ("true", "false")]
+    with serve(http=texts[0]) as s, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        expected = 2
+        check(count(s, "http") == expected, "counts")
+        before = processes(s)
+        for turn in range(6):
+            # it has answered, and is not back yet when the reload is over
+            ask(s, "http", "/linger/700000")
+            expected += 1
+            waits = [pool.submit(count, s, "http") for _ in range(turn % 3)]
+            if waits:
+                wait_for(lambda: s.metric("hutch_app_queue_length", app="http") == len(waits))
+            generation = s.stderr().count("read again")
+            reload(s, "http", texts[(turn + 1) % 2])
+            wait_for(lambda: s.stderr().count("read again") > generation, 60)
+            got = sorted([count(s, "http")] + [x.result() for x in waits])
+            wanted = list(range(expected + 1, expected + 2 + len(waits)))
+            check(got == wanted, f"turn {turn}: it goes on", got, wanted, s.stderr())
+            expected = wanted[-1]
+        check(processes(s) == before, "in the same process", processes(s), before)
+    texts = [x.replace("idle: 1h", "idle: 10ms") for x in texts]
+    with serve(http=texts[0]) as s:
+        got = []
+        for turn in range(60):
+            if turn % 3:
+                asleep(s, "http")
+            if turn % 4 < 2:
+                time.sleep(turn % 5 * 0.004)
+                reload(s, "http", texts[turn % 2])
+                time.sleep(turn % 7 * 0.004)
+            got.append(count(s, "http"))
+        check(got == list(range(2, 62)), "awake, asleep or between the two", got, s.stderr())
 
 
 @test
