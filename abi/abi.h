@@ -129,7 +129,8 @@ struct abi_instance {
     uint64_t stack_low; /* lowest usable address of the guest stack */
     uint64_t host;      /* the runtime's struct instance; 0 in a snapshot */
     uint64_t profile;   /* address of the counters, 0 where the object has none */
-    uint64_t spare[3];
+    uint64_t cpu_level; /* abi_cpu_level of where it runs: code beyond its object's target */
+    uint64_t spare[2];
 };
 
 /* Base is fixed for the life of a memory: it is reserved whole and grows in place. */
@@ -285,6 +286,8 @@ enum abi_arch {
 /* Features of the processor we run on, as bits of the list. Asked for once; a process that is
  * to be forked asks before. */
 uint64_t abi_cpu_features(void);
+/* The highest N for which it has all of x86-64-vN; below 2: 0. */
+unsigned abi_cpu_level(void);
 /* The architecture this program is built for, an enum abi_arch. */
 uint16_t abi_host_arch(void);
 /* The words for people: of a bit of the list, of an ELF machine number, of a placement. */

@@ -69,3 +69,10 @@ uint64_t abi_cpu_features(void) {
     asked = true;
     return known;
 }
+
+unsigned abi_cpu_level(void) {
+    static const uint64_t levels[] = {ABI_X86_64_V4, ABI_X86_64_V3, ABI_X86_64_V2};
+    for (unsigned i = 0; i < countof(levels); i++)
+        if ((levels[i] & ~abi_cpu_features()) == 0) return 4 - i;
+    return 0;
+}

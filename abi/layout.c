@@ -144,6 +144,7 @@ static uint64_t fingerprint(void) {
         offsetof(struct abi_instance, guest_sp),
         offsetof(struct abi_instance, stack_low),
         offsetof(struct abi_instance, host),
+        offsetof(struct abi_instance, cpu_level),
         sizeof(struct abi_memory),
         offsetof(struct abi_memory, base),
         offsetof(struct abi_memory, size_bytes),

@@ -140,79 +140,72 @@ entry:
 begin:
   %none = icmp eq i32 %n, 0
   br i1 %none, label %absent, label %first
-first:
+first: ; 64 bytes from p on, where they do not cross a boundary
   %byte = trunc i32 %c to i8
   %one = insertelement <16 x i8> poison, i8 %byte, i64 0
   %wanted = shufflevector <16 x i8> %one, <16 x i8> poison, <16 x i32> zeroinitializer
-  %skip = and i32 %p, 15
   %wide = zext i32 %p to i64
   %length = zext i32 %n to i64
   %end = add i64 %wide, %length
-  %first_at = and i64 %wide, -16
-  %here0 = getelementptr i8, ptr %base, i64 %first_at
-  %v0 = load volatile <16 x i8>, ptr %here0, align 16
-  %same0 = icmp eq <16 x i8> %v0, %wanted
-  %bits0 = bitcast <16 x i1> %same0 to i16
-  %mask0 = zext i16 %bits0 to i32
-  %from0 = lshr i32 %mask0, %skip
-  %any0 = icmp ne i32 %from0, 0
-  br i1 %any0, label %near, label %more
+  %low = and i32 %p, 65535
+  %crosses = icmp ugt i32 %low, 65472
+  br i1 %crosses, label %edge, label %near
 near:
-  %count0 = call i32 @llvm.cttz.i32(i32 %from0, i1 true)
-  %count0_wide = zext i32 %count0 to i64
-  %stop0 = add i64 %wide, %count0_wide
-  br label %found
-more: ; up to a multiple of 64
-  %before = phi i64 [ %first_at, %first ], [ %at, %step ]
-  %at = add i64 %before, 16
-  %past = icmp uge i64 %at, %end
-  br i1 %past, label %absent, label %inner
-inner:
-  %low = and i64 %at, 63
-  %aligned = icmp eq i64 %low, 0
-  br i1 %aligned, label %big, label %step
+  %near_here = getelementptr i8, ptr %base, i64 %wide
+  %near_mask = call i64 @known_same64(ptr %near_here, <16 x i8> %wanted)
+  %near_any = icmp ne i64 %near_mask, 0
+  br i1 %near_any, label %found, label %near_none
+near_none:
+  %near_over = icmp ule i64 %length, 64
+  br i1 %near_over, label %absent, label %near_more
+near_more:
+  %near_down = and i64 %wide, -64
+  %near_next = add i64 %near_down, 64
+  br label %big
+edge: ; by 16, up to a multiple of 64, which the boundary is
+  %skip = and i32 %p, 15
+  %first_at = and i64 %wide, -16
+  br label %step
 step:
+  %at = phi i64 [ %first_at, %edge ], [ %next, %on ]
+  %unasked = phi i32 [ %skip, %edge ], [ 0, %on ]
   %here = getelementptr i8, ptr %base, i64 %at
   %v = load volatile <16 x i8>, ptr %here, align 16
   %same = icmp eq <16 x i8> %v, %wanted
   %bits = bitcast <16 x i1> %same to i16
-  %any = icmp ne i16 %bits, 0
-  br i1 %any, label %far, label %more
+  %all = zext i16 %bits to i32
+  %shifted = lshr i32 %all, %unasked
+  %mask = shl i32 %shifted, %unasked
+  %any = icmp ne i32 %mask, 0
+  br i1 %any, label %step_found, label %more
+step_found:
+  %mask_wide = zext i32 %mask to i64
+  br label %found
+more:
+  %next = add i64 %at, 16
+  %past = icmp uge i64 %next, %end
+  br i1 %past, label %absent, label %on
+on:
+  %next_low = and i64 %next, 63
+  %aligned = icmp eq i64 %next_low, 0
+  br i1 %aligned, label %big, label %step
 big:
-  %big_at = phi i64 [ %at, %inner ], [ %big_next, %big_more ]
+  %big_at = phi i64 [ %near_next, %near_more ], [ %next, %on ], [ %big_next, %big_more ]
   %big_here = getelementptr i8, ptr %base, i64 %big_at
-  %big_there = getelementptr i8, ptr %big_here, i64 32
-  %w0 = load volatile <32 x i8>, ptr %big_here, align 32
-  %w1 = load volatile <32 x i8>, ptr %big_there, align 32
-  %wanted32 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <32 x i32> zeroinitializer
-  %big_same0 = icmp eq <32 x i8> %w0, %wanted32
-  %big_same1 = icmp eq <32 x i8> %w1, %wanted32
-  %big_same = or <32 x i1> %big_same0, %big_same1
-  %big_bits = bitcast <32 x i1> %big_same to i32
-  %big_any = icmp ne i32 %big_bits, 0
-  br i1 %big_any, label %small, label %big_more
+  %big_any = call i1 @known_same_in(ptr %big_here, <16 x i8> %wanted)
+  br i1 %big_any, label %big_found, label %big_more
 big_more:
   %big_next = add i64 %big_at, 64
   %big_past = icmp uge i64 %big_next, %end
   br i1 %big_past, label %absent, label %big
-small: ; one of the four has it
-  %small_at = phi i64 [ %big_at, %big ], [ %small_next, %small ]
-  %small_next = add i64 %small_at, 16
-  %small_here = getelementptr i8, ptr %base, i64 %small_at
-  %small_v = load volatile <16 x i8>, ptr %small_here, align 16
-  %small_same = icmp eq <16 x i8> %small_v, %wanted
-  %small_bits = bitcast <16 x i1> %small_same to i16
-  %small_any = icmp ne i16 %small_bits, 0
-  br i1 %small_any, label %far, label %small
-far:
-  %far_at = phi i64 [ %at, %step ], [ %small_at, %small ]
-  %far_bits = phi i16 [ %bits, %step ], [ %small_bits, %small ]
-  %count = call i16 @llvm.cttz.i16(i16 %far_bits, i1 true)
-  %count_wide = zext i16 %count to i64
-  %stop = add i64 %far_at, %count_wide
+big_found: ; its mask is made only now
+  %big_mask = call i64 @known_same64(ptr %big_here, <16 x i8> %wanted)
   br label %found
 found:
-  %where = phi i64 [ %stop0, %near ], [ %stop, %far ]
+  %from = phi i64 [ %wide, %near ], [ %at, %step_found ], [ %big_at, %big_found ]
+  %which = phi i64 [ %near_mask, %near ], [ %mask_wide, %step_found ], [ %big_mask, %big_found ]
+  %count = call i64 @llvm.cttz.i64(i64 %which, i1 true)
+  %where = add i64 %from, %count
   %inside = icmp ult i64 %where, %end
   %result = select i1 %inside, i64 %where, i64 0
   ret i64 %result
@@ -220,6 +213,29 @@ absent:
   ret i64 0
 original:
   ret i64 -1
+}
+
+; Which of 64 bytes is wanted.
+define hidden i64 @known_same64(ptr %here, <16 x i8> %wanted) #1 {
+  %v = load volatile <64 x i8>, ptr %here, align 1
+  %wanted64 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <64 x i32> zeroinitializer
+  %same = icmp eq <64 x i8> %v, %wanted64
+  %mask = bitcast <64 x i1> %same to i64
+  ret i64 %mask
+}
+
+; Whether any of 64 bytes is, with one question of the processor.
+define hidden i1 @known_same_in(ptr %here, <16 x i8> %wanted) #1 {
+  %there = getelementptr i8, ptr %here, i64 32
+  %w0 = load volatile <32 x i8>, ptr %here, align 32
+  %w1 = load volatile <32 x i8>, ptr %there, align 32
+  %wanted32 = shufflevector <16 x i8> %wanted, <16 x i8> poison, <32 x i32> zeroinitializer
+  %same0 = icmp eq <32 x i8> %w0, %wanted32
+  %same1 = icmp eq <32 x i8> %w1, %wanted32
+  %same = or <32 x i1> %same0, %same1
+  %bits = bitcast <32 x i1> %same to i32
+  %any = icmp ne i32 %bits, 0
+  ret i1 %any
 }
 
 ; int memcmp(const void *, const void *, size_t)

@@ -56,8 +56,8 @@ struct lower_module {
     LLVMMetadataRef di_file, di_unit, di_function_type;
     struct constant_table *constant_tables; /* pinned: of each table, or NULL */
     struct lower_calls **calls;             /* by table and canonical type, or NULL */
-    bool has_known;                         /* a known routine: its native code is needed */
-    LLVMValueRef personality;               /* of functions with handlers, or NULL */
+    bool has_known, has_wide; /* known routines: their native code is needed, for v3 too */
+    LLVMValueRef personality; /* of functions with handlers, or NULL */
 };
 
 struct lower_block;

@@ -211,6 +211,7 @@ static enum status lower_partition(struct lower_module *m, const struct job *job
     }
     if (status == ST_OK) status = borrow(m, p, arena, &scratch, err);
     arena_finish(&scratch);
+    if (status == ST_OK && m->has_wide) status = routines_add_wide(m, err);
     if (status == ST_OK && m->has_known) status = routines_add_known(m, err);
     if (m->di) LLVMDIBuilderFinalize(m->di);
     return status;

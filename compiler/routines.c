@@ -21,10 +21,19 @@ static const char *const known_lines[] = {
 #include "known.ll.inc"
 };
 
+/* A line with its functions' names beginning otherwise. */
+static void put_renamed(struct buffer *b, const char *line, const char *from, const char *to) {
+    for (const char *at; (at = strstr(line, from)); line = at + strlen(from)) {
+        buffer_put(b, line, (size_t)(at - line));
+        buffer_put(b, to, strlen(to));
+    }
+    buffer_put(b, line, strlen(line));
+}
+
 static enum status link_text(struct lower_module *m, const char *const *lines, size_t count,
-                             struct error *err) {
+                             const char *prefix, struct error *err) {
     auto_buffer struct buffer ir = {0};
-    for (size_t i = 0; i < count; i++) buffer_put(&ir, lines[i], strlen(lines[i]));
+    for (size_t i = 0; i < count; i++) put_renamed(&ir, lines[i], "@" KNOWN_PREFIX, prefix);
     buffer_put_u8(&ir, 0); /* LLVM wants a zero behind the text, not counted */
     enum status status = buffer_status(&ir, err);
     if (status != ST_OK) return status;
@@ -50,22 +59,35 @@ static enum status link_text(struct lower_module *m, const char *const *lines, s
     return ST_OK;
 }
 
-enum status routines_add(struct lower_module *m, struct error *err) {
-    return link_text(m, memory_lines, countof(memory_lines), err);
-}
-
-enum status routines_add_known(struct lower_module *m, struct error *err) {
-    enum status status = link_text(m, known_lines, countof(known_lines), err);
-    if (status != ST_OK) return status;
+/* Functions with the prefix become this partition's own. */
+static void make_internal(struct lower_module *m, const char *prefix, bool wide) {
     for (LLVMValueRef function = LLVMGetFirstFunction(m->llvm); function;
          function = LLVMGetNextFunction(function)) {
         size_t length;
         const char *name = LLVMGetValueName2(function, &length);
-        if (length < sizeof KNOWN_PREFIX ||
-            memcmp(name, KNOWN_PREFIX, sizeof KNOWN_PREFIX - 1) != 0)
-            continue;
+        if (length < strlen(prefix) || memcmp(name, prefix, strlen(prefix)) != 0) continue;
         LLVMSetVisibility(function, LLVMDefaultVisibility); /* internal ones have no other */
         LLVMSetLinkage(function, LLVMInternalLinkage);
+        if (!wide) continue;
+        LLVMAddTargetDependentFunctionAttr(function, "target-cpu", "x86-64-v3");
+        /* what is around them is SSE's old encoding, slow with upper halves in use */
+        LLVMAddTargetDependentFunctionAttr(function, "target-features", "+vzeroupper");
     }
-    return ST_OK;
+}
+
+enum status routines_add(struct lower_module *m, struct error *err) {
+    return link_text(m, memory_lines, countof(memory_lines), "@" KNOWN_PREFIX, err);
+}
+
+enum status routines_add_known(struct lower_module *m, struct error *err) {
+    enum status status = link_text(m, known_lines, countof(known_lines), "@" KNOWN_PREFIX, err);
+    if (status == ST_OK) make_internal(m, KNOWN_PREFIX, false);
+    return status;
+}
+
+enum status routines_add_wide(struct lower_module *m, struct error *err) {
+    enum status status =
+        link_text(m, known_lines, countof(known_lines), "@" KNOWN_WIDE_PREFIX, err);
+    if (status == ST_OK) make_internal(m, KNOWN_WIDE_PREFIX, true);
+    return status;
 }

@@ -13,8 +13,11 @@
  */
 enum status routines_add(struct lower_module *m, struct error *err) must_check;
 
-/* Likewise what lower_known.c calls: functions of this partition alone, with this prefix. */
+/* Likewise what lower_known.c calls: functions of this partition alone, with this prefix; and,
+ * first, the same functions for x86-64-v3, whatever the target. */
 #define KNOWN_PREFIX "known_"
+#define KNOWN_WIDE_PREFIX "known_wide_"
+enum status routines_add_wide(struct lower_module *m, struct error *err) must_check;
 enum status routines_add_known(struct lower_module *m, struct error *err) must_check;
 
 #endif

@@ -110,9 +110,20 @@ static enum status map_block(struct instance *i, struct error *err) {
     if (mprotect(i->block, used, PROT_READ | PROT_WRITE) != 0)
         return error_set_errno(err, ST_NO_MEMORY, "cannot map an instance block of %llu bytes",
                                (unsigned long long)used);
-    *i->block = (struct abi_instance){
-        .gate = (uint64_t)gate_call_host, .stack_low = guest_stack.low, .host = (uint64_t)i};
+    *i->block = (struct abi_instance){0};
+    instance_attach(i);
     return ST_OK;
+}
+
+void instance_attach(struct instance *i) {
+    i->block->gate = (uint64_t)gate_call_host;
+    i->block->stack_low = guest_stack.low;
+    i->block->host = (uint64_t)i;
+    i->block->cpu_level = abi_cpu_level();
+}
+
+void instance_detach(struct abi_instance *block) {
+    block->gate = block->stack_low = block->host = block->cpu_level = 0;
 }
 
 struct abi_func instance_own_func(const struct instance *i, uint32_t index) {

@@ -90,6 +90,10 @@ enum status instance_begin(const struct code *code, const struct instance_limits
                            struct instance **ret_instance, struct error *err) must_check;
 /* Address space for the block: nothing of it accessible. */
 enum status instance_reserve_block(struct instance *instance, struct error *err) must_check;
+/* What in the block is this process's, and not the guest's: writes it; and takes it out of a
+ * copy that is to be the same wherever it was made. */
+void instance_attach(struct instance *instance);
+void instance_detach(struct abi_instance *block);
 /* Makes memory or table `index` of this type in the instance's own block. */
 enum status instance_make_memory(struct instance *instance, uint32_t index,
                                  const struct abi_limits *limits, struct error *err) must_check;

@@ -91,9 +91,7 @@ enum status snapshot_reset(struct instance *i, struct wasi *wasi, struct error *
     if (status == ST_OK) status = wasi_state_restore(wasi, s->wasi, h->wasi_bytes, false, err);
     if (status != ST_OK) return status;
     wasi_forget(wasi);
-    i->block->gate = (uint64_t)gate_call_host;
-    i->block->stack_low = guest_stack.low;
-    i->block->host = (uint64_t)i;
+    instance_attach(i);
     if (i->object->memory_count && i->memories[0]->abi->max_pages != max_pages)
         i->memories[0]->abi->max_pages = max_pages;
     for (uint32_t k = 0; k < h->elem_count; k++) i->elem_dropped[k] = s->elem_dropped[k];

@@ -196,9 +196,7 @@ static enum status adopt_block(struct instance *i, const struct snapshot_header 
             return error_set(err, ST_DAMAGED, "damaged snapshot: its tables");
         i->own_tables[k].abi = t;
     }
-    i->block->gate = (uint64_t)gate_call_host;
-    i->block->stack_low = guest_stack.low;
-    i->block->host = (uint64_t)i;
+    instance_attach(i);
     return ST_OK;
 }
 

@@ -51,7 +51,7 @@ static void add_page(struct summing *s, uint64_t address) {
         if (address == ABI_INSTANCE_BASE) {
             struct abi_instance block;
             memcpy(&block, copy, sizeof block);
-            block.gate = block.host = block.stack_low = 0;
+            instance_detach(&block);
             memcpy(copy, &block, sizeof block);
         }
     }

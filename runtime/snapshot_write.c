@@ -7,8 +7,8 @@
  * one run with one call, so runs that lie close together are joined, pages between them
  * included, until there are few. Pages of zeros within a run are holes of the file.
  *
- * Two words of the instance block are the host's (gate, host) and one is the process's
- * (stack_low): they are written as zero, and so is what lies on the stack below guest_sp.
+ * What in the instance block is the host's or the process's (instance_detach) is written as
+ * zero, and so is what lies on the stack below guest_sp.
  */
 #include "runtime/snapshot.h"
 
@@ -85,7 +85,7 @@ bool snapshot_cleaned(const struct snapshot_header *h, uint64_t address,
     }
     struct abi_instance block;
     memcpy(&block, ret_page, sizeof block);
-    block.gate = block.host = block.stack_low = 0;
+    instance_detach(&block);
     memcpy(ret_page, &block, sizeof block);
     return true;
 }

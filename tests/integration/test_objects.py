@@ -171,6 +171,15 @@ def instructions(work):
           "aligned vectors are operands in memory", found["x86-64-v2"])
     check("ymm" in found["x86-64-v3"] and "vzeroupper" not in found["x86-64-v3"], "no vzeroupper",
           found["x86-64-v3"])
+    (work / "length.c").write_text("#include <string.h>\nint main(int c, char **v) { return (int)strlen(v[0]) % (c + 1); }\n")
+    run("clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O2", work / "length.c", "-o", work / "length.wasm")
+    for target in ("x86-64-v2", "x86-64-v3"):
+        status, _, err = run(HUTCH, "compile", "--no-cache", "--target", target, work / "length.wasm", "-o",
+                             work / "length.hutch")
+        check(status == 0, f"strlen for {target}", err)
+        _, out, _ = run("objdump", "-d", "--no-show-raw-insn", work / "length.hutch")
+        check("ymm" in out and ("vzeroupper" in out) == (target == "x86-64-v2"),
+              f"strlen for {target} has 32 bytes in a vector, and comes from SSE's encoding only for v2", out)
 
 
 def gdb(work, object_file):

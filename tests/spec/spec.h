@@ -83,6 +83,7 @@ struct registered {
 
 struct world {
     struct compile_options options;
+    unsigned cpu_level; /* of struct script_options */
     struct definition **definitions;
     struct live_instance **instances;
     struct registered *registered;
@@ -98,6 +99,7 @@ struct script_options {
     enum abi_placement placement;
     enum compile_level level;
     const char *target; /* NULL: this processor */
+    unsigned cpu_level; /* what instances take it for (abi_cpu_level); 0: what it is */
 };
 
 enum status world_init(struct world *world, const struct script_options *options,

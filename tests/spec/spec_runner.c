@@ -5,7 +5,7 @@
  * run.
  *
  *     spec_runner [--placement pinned|relocatable] [--level 0|1|2|3|fast] [--target NAME]
- * [--timeout SECONDS]
+ *                 [--cpu-level N] [--timeout SECONDS]
  *                 [--jobs N] [--list-skips] [--json-summary] FILE.json...
  *
  * The last line is "N passed, N failed, N skipped"; the exit status is 1 where anything failed.
@@ -210,8 +210,8 @@ static void print_summary(const struct options *options, const struct summary *s
 
 static int usage(void) {
     fputs("usage: spec_runner [--placement pinned|relocatable] [--level 0|1|2|3|fast]\n"
-          "                   [--target NAME] [--timeout SECONDS] [--jobs N] [--list-skips] "
-          "[--json-summary]\n"
+          "                   [--target NAME] [--cpu-level N] [--timeout SECONDS] [--jobs N]\n"
+          "                   [--list-skips] [--json-summary]\n"
           "                   FILE.json...\n",
           stderr);
     return 2;
@@ -239,6 +239,8 @@ static bool parse(int argc, char **argv, struct options *o) {
             o->script.level = (enum compile_level)(value[0] - '0');
         else if (strcmp(word, "--target") == 0 && value[0])
             o->script.target = value;
+        else if (strcmp(word, "--cpu-level") == 0 && atoi(value) > 0)
+            o->script.cpu_level = (unsigned)atoi(value);
         else if (strcmp(word, "--timeout") == 0 && atoi(value) > 0)
             o->timeout_seconds = (unsigned)atoi(value);
         else if (strcmp(word, "--jobs") == 0 && atoi(value) > 0 && atoi(value) <= MAX_JOBS)
@@ -253,7 +255,7 @@ static bool parse(int argc, char **argv, struct options *o) {
 
 int main(int argc, char **argv) {
     struct options options = {
-        .script = {ABI_RELOCATABLE, COMPILE_O2, NULL}, .timeout_seconds = 120, .jobs = 2};
+        .script = {ABI_RELOCATABLE, COMPILE_O2, NULL, 0}, .timeout_seconds = 120, .jobs = 2};
     if (!parse(argc, argv, &options)) return usage();
     static struct summary sum;
     sum.list_skips = options.list_skips;

@@ -7,6 +7,7 @@
  * one ends the old. A module that imports from another instance cannot be had then; it is
  * skipped, and so is the instance it would have changed.
  */
+#include "runtime/instance.h"
 #include "tests/spec/spec.h"
 
 #include <sys/mman.h>
@@ -48,6 +49,7 @@ enum status world_init(struct world *world, const struct script_options *options
     world->options.level = options->level;
     if (options->target) world->options.target = options->target;
     world->options.jobs = 1;
+    world->cpu_level = options->cpu_level;
     /* small, for the scripts that exhaust it */
     enum status status = runtime_init(options->placement, UINT64_C(1) << 20, err);
     if (status != ST_OK || options->placement == ABI_PINNED) return status;
@@ -289,6 +291,7 @@ enum instantiate_outcome world_instantiate(struct world *world, struct definitio
     if (instance_create(&definition->loaded->code, &limits, resolve, world, &i->instance,
                         err) != ST_OK)
         return refuse(i, err);
+    if (world->cpu_level) i->instance->block->cpu_level = world->cpu_level;
     if (instance_initialise(i->instance, report) != CALL_RETURNED) {
         i->state = THING_FAILED;
         return INSTANTIATE_TRAPPED;

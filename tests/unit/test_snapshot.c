@@ -158,6 +158,7 @@ static void test_resume(enum host_result (*function)(struct instance *, union ab
     if (status != ST_OK) printf("%s\n", err.message);
     if (status == ST_OK) {
         EXPECT(s->copied == once);
+        EXPECT(instance->block->cpu_level == abi_cpu_level());
         EXPECT(instance_continue(instance, &report) == CALL_RETURNED);
         EXPECT(*(const int32_t *)s->header.enter_sp == 109);
         for (const uint8_t *p = (uint8_t *)guest_stack.low;
