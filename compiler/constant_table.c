@@ -18,9 +18,10 @@
 #define ENTRY_BYTES 8u
 #define NULL_ENTRY UINT32_MAX
 
-/* The function at each index, or NULL_ENTRY. */
 struct constant_table {
-    uint32_t size, *functions;
+    uint32_t size;
+    uint32_t *functions;   /* at each index, or NULL_ENTRY */
+    uint64_t *by_function; /* function << 32 | index, in order; null entries are the last */
 };
 
 static bool put_segment(struct constant_table *t, const struct module_elem *elem) {
@@ -45,6 +46,20 @@ static bool put_segment(struct constant_table *t, const struct module_elem *elem
     return true;
 }
 
+static int compare(const void *left, const void *right) {
+    const uint64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
+}
+
+static bool sort_by_function(struct constant_table *t, struct arena *arena) {
+    t->by_function = arena_array(arena, t->size, sizeof *t->by_function);
+    if (!t->by_function) return false;
+    for (uint32_t i = 0; i < t->size; i++)
+        t->by_function[i] = (uint64_t)t->functions[i] << 32 | i;
+    qsort(t->by_function, t->size, sizeof *t->by_function, compare);
+    return true;
+}
+
 static bool read_table(const struct module *module, uint32_t table, struct arena *arena,
                        struct constant_table *ret) {
     const struct module_table *t = &module->tables[table];
@@ -61,7 +76,7 @@ static bool read_table(const struct module *module, uint32_t table, struct arena
         if (elem->mode == ABI_SEGMENT_ACTIVE && elem->table == table && !put_segment(ret, elem))
             return false;
     }
-    return true;
+    return sort_by_function(ret, arena);
 }
 
 static uint32_t canonical_of(const struct module *module, uint32_t function) {
@@ -172,10 +187,18 @@ bool lower_only_index(const struct lower *f, uint32_t table, uint32_t function,
     const struct lower_module *m = f->m;
     if (!m->calls || !m->calls[table]) return false;
     const struct constant_table *t = &m->constant_tables[table];
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < t->size; i++)
-        if (t->functions[i] == function && found++ == 0) *ret_index = i;
-    return found == 1;
+    uint32_t low = 0, high = t->size; /* the first that is not below the function */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (t->by_function[middle] >> 32 < function)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == t->size || t->by_function[low] >> 32 != function) return false;
+    if (low + 1 < t->size && t->by_function[low + 1] >> 32 == function) return false;
+    *ret_index = (uint32_t)t->by_function[low];
+    return true;
 }
 
 LLVMValueRef lower_callee(struct lower *f, uint32_t table, uint32_t canonical,
