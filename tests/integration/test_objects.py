@@ -154,6 +154,30 @@ VECTORS = """
 """
 
 
+# goto between three labels, each way known where it is set
+GOTO = """
+(module
+  (func (export "run") (param $n i32) (result i32) (local $way i32) (local $s i32)
+    (loop $head
+      (block $2 (block $1 (block $0 (br_table $0 $1 $2 (local.get $way)))
+          (local.set $s (i32.add (i32.mul (local.get $s) (i32.const 3)) (local.get $n)))
+          (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+          (if (i32.and (local.get $s) (i32.const 2))
+            (then (local.set $way (i32.const 2))) (else (local.set $way (i32.const 1))))
+          (br $head))
+        (local.set $s (i32.xor (local.get $s) (i32.const 0x155)))
+        (if (i32.and (local.get $s) (i32.const 4)) (then (local.set $way (i32.const 2)) (br $head)))
+        (local.set $way (i32.const 0))
+        (br $head))
+      (local.set $s (i32.rotl (local.get $s) (i32.const 5)))
+      (if (i32.le_s (local.get $n) (i32.const 0)) (then (return (local.get $s))))
+      (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+      (local.set $way (i32.const 0))
+      (br $head))
+    (unreachable)))
+"""
+
+
 def instructions(work):
     """What the compiler is known to get right (docs/compiler.md)."""
     if not have("objdump"):
@@ -171,6 +195,15 @@ def instructions(work):
           "aligned vectors are operands in memory", found["x86-64-v2"])
     check("ymm" in found["x86-64-v3"] and "vzeroupper" not in found["x86-64-v3"], "no vzeroupper",
           found["x86-64-v3"])
+    (work / "goto.wat").write_text(GOTO)
+    run("wat2wasm", work / "goto.wat", "-o", work / "goto.wasm")
+    (work / "dump").mkdir()
+    status, _, err = run(HUTCH, "compile", "--no-cache", "--dump-dir", work / "dump", work / "goto.wasm", "-o",
+                         work / "goto.hutch")
+    check(status == 0, "goto", err)
+    found = {name: (work / "dump" / f"partition-0.{name}.ll").read_text().count("switch i32")
+             for name in ("lowered", "optimised")}
+    check(found == {"lowered": 1, "optimised": 0}, "no label of a goto is asked for where it is known", found)
     (work / "length.c").write_text("#include <string.h>\nint main(int c, char **v) { return (int)strlen(v[0]) % (c + 1); }\n")
     run("clang-22", "--target=wasm32-wasi", "-Wno-deprecated", "-O2", work / "length.c", "-o", work / "length.wasm")
     for target in ("x86-64-v2", "x86-64-v3"):
