@@ -374,6 +374,7 @@ bool exchange_start(struct front *front, const struct exchange_client *client,
     *ret_exchange = x;
     snprintf(x->address, sizeof x->address, "%s", client->address);
     x->body_ended = x->request.content_length == 0;
+    http_fields_remove(&x->request.fields, APP_WARMUP_HEADER); /* nobody's from outside */
 
     size_t prefix = 0;
     x->site = route_find(front, x->request.host, x->request.path, &prefix);

@@ -69,6 +69,8 @@ const char *http_field_get(const struct http_fields *fields, const char *name);
 bool http_field_has_token(const struct http_fields *fields, const char *name,
                           const char *token);
 void http_fields_add(struct http_fields *fields, const char *name, const char *value);
+/* All of that name. */
+void http_fields_remove(struct http_fields *fields, const char *name);
 void http_fields_finish(struct http_fields *fields);
 /* Fields that concern one connection only, and are not passed on (RFC 9110 7.6.1). */
 bool http_field_is_hop(const struct http_fields *fields, const char *name);

@@ -36,6 +36,13 @@ void http_fields_add(struct http_fields *fields, const char *name, const char *v
     fields->at[fields->count++] = (struct http_field){name, value};
 }
 
+void http_fields_remove(struct http_fields *fields, const char *name) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (strcasecmp(fields->at[i].name, name) != 0) fields->at[kept++] = fields->at[i];
+    fields->count = kept;
+}
+
 void http_fields_finish(struct http_fields *fields) {
     free(fields->at);
     *fields = (struct http_fields){0};

@@ -10,7 +10,8 @@ keeps what it was given; each answer is compared with what this app has been tol
 
   awake     unique memory of an instance's process (private pages, smaps_rollup), mean of --sample (16)
             that have just gone on from the snapshot and answered; the same once they were idle for a
-            second and have given back what they need not hold; and both after hibernation
+            second and have given back what they need not hold; and both after 100 requests more, and
+            after hibernation
   asleep    what is resident of it (0: there is no process), the bytes of its file, and what
             the server's front takes for an app, processes and descriptors left
   woken     a request to an instance that is awake, and one that wakes it: from the wire to the first
@@ -248,9 +249,9 @@ def percentiles(results, case, metric, samples):
     results.add(case, f"{metric} p99", coldstart.percentile(samples, 0.99) * 1e3, "ms", 2)
 
 
-def memory(results, server, models, case):
+def memory(results, server, models, case, more=0):
     """Of instances that have just answered, and of the same once they had the time to give back."""
-    seconds = [results.take(m.ask(server)) for m in models]
+    seconds = [results.take(m.ask(server)) for m in models for _ in range(more or 1)]
     sizes_of(results, server, models, case)
     time.sleep(1.3)  # tenants give back after 1 s (loader/tenant.c), and sleep after --idle
     sizes_of(results, server, models, f"{case}, idle for a second")
@@ -321,6 +322,7 @@ def measure(options, results):
         front = server.front()
         sample = models[:options.sample]
         memory(results, server, sample, "awake, from the snapshot")
+        memory(results, server, sample, "awake, 100 requests more", 100)
         for i, model in enumerate(models):
             if i % 25 == 0:
                 benchlib.progress(f"first requests: {i} of {options.apps}")

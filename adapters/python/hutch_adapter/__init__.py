@@ -8,6 +8,7 @@ ASGI (python -m hutch_asgi module:app), without a change to the application.
     wsgi.py      an exchange -> a call of a WSGI application
     asgi.py      an exchange -> a call of an ASGI application, with an event loop
     fresh.py     what must be new in each process although it was initialised before a snapshot
+    settled.py   what a snapshot holds, left alone by the garbage collector
     load.py      "module:app" -> the application
 
 An exchange is one request and its answer:

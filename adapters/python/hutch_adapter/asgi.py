@@ -11,7 +11,7 @@ import sys
 import traceback
 from http import HTTPStatus
 
-from hutch_adapter import fresh, loop as loops, sockets
+from hutch_adapter import fresh, loop as loops, settled, sockets
 
 _reasons = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
@@ -218,6 +218,8 @@ def main(application, exchanges):
         loop.run_until_complete(Request(loop, exchange).run(application, scope))
         sys.stderr.flush()
         sys.stdout.flush()
+        if settled.WARM_UP in exchange.environ:
+            settled.after_warm_up()
 
 
 async def _start(loop, application):

@@ -3,7 +3,7 @@
 import sys
 import traceback
 
-from hutch_adapter import fresh, sockets
+from hutch_adapter import fresh, settled, sockets
 
 
 class Input:
@@ -190,4 +190,7 @@ def failed(exchange, answer):
 def main(application, exchanges):
     for exchange in exchanges:
         fresh.before_request()
+        warm_up = settled.WARM_UP in exchange.environ
         serve(application, exchange)
+        if warm_up:
+            settled.after_warm_up()

@@ -1,5 +1,6 @@
 """A WSGI application that shows what it is given and does what it is asked."""
 
+import gc
 import os
 import random
 import secrets
@@ -26,6 +27,9 @@ def application(environ, start_response):
         body = "".join(f"{k}={v}\n" for k, v in sorted(environ.items()) if isinstance(v, str))
         start_response("200 OK", [("Content-Type", "text/plain; charset=latin-1")])
         return [body.encode("latin-1")]
+    if path == "/frozen":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(gc.get_freeze_count()).encode()]
     if path == "/warmed":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [warmed.encode()]
