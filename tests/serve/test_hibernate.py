@@ -350,6 +350,33 @@ def busy_over_a_reload():
 
 
 @test
+def reloads_under_load():
+    """One reload after the other while clients ask: each request is counted, once, by the same state."""
+    for interface, idle in (("http", "1h"), ("fastcgi", "5ms")):
+        texts = [sleepy(interface, WARM, idle=idle) + f"debug: {value}\n" for value in ("true", "false")]
+        with serve(**{interface: texts[0]}) as s, concurrent.futures.ThreadPoolExecutor(4) as pool:
+            end = time.monotonic() + 2.5
+
+            def client():
+                got = []
+                while time.monotonic() < end:
+                    got.append(count(s, interface))
+                    time.sleep(len(got) % 8 // 7 * 0.02)  # long enough to fall asleep, now and then
+                return got
+
+            clients = [pool.submit(client) for _ in range(4)]
+            for turn in range(1000):
+                if time.monotonic() > end:
+                    break
+                reload(s, interface, texts[turn % 2])
+                time.sleep(0.05)
+            got = [n for c in clients for n in c.result()]
+            check(sorted(map(str, got)) == sorted(map(str, range(2, 2 + len(got)))) and len(got) > 50,
+                  f"{interface}: none lost, none twice", len(got), got[:20], s.stderr())
+            check(s.stderr().count("read again") > 5, "it was reloaded", s.stderr())
+
+
+@test
 def damaged_files():
     """Cut or altered: refused with a reason, and the app begins anew."""
     with serve(http=sleepy("http", WARM, idle="20ms")) as s:
