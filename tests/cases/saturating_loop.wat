@@ -18,6 +18,12 @@
 ;; invoke f64 6 => -7
 ;; invoke f64 7 => -2147483648
 ;; invoke sum => 2042
+;; invoke one 0 2147483647 => 32
+;; invoke one 1 2147483647 => 32
+;; invoke one 2 -2147483648 => 32
+;; invoke one 3 0 => 32
+;; invoke one 4 2147483520 => 32
+;; invoke one 7 -2147483648 => 32
 (module
   (memory 1 1)
   ;; inf, 2^31, -inf, nan, the last below 2^31, the first above -2^31, -7.9, -2^31
@@ -66,4 +72,30 @@
       (local.set $sum (i32.add (local.get $sum) (i32.trunc_sat_f32_s (f32.load offset=4104 (local.get $i)))))
       (local.set $sum (i32.add (local.get $sum) (i32.trunc_sat_f32_s (f32.load offset=4108 (local.get $i)))))
       (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 16))) (i32.const 32))))
-    (i32.add (local.get $sum) (i32.const 2))))
+    (i32.add (local.get $sum) (i32.const 2)))
+  ;; 31 of 32 that fit and one of a kind, at each place: how often it came to what is wanted
+  (func (export "one") (param $kind i32) (param $wanted i32) (result i32)
+    (local $at i32) (local $i i32) (local $sum i32) (local $right i32)
+    (loop $place
+      (local.set $i (i32.const 0))
+      (loop $fill
+        (f32.store offset=20480 (local.get $i) (f32.const 2.5))
+        (br_if $fill (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (i32.const 128))))
+      (i32.store offset=20480 (i32.shl (local.get $at) (i32.const 2))
+        (i32.load (i32.shl (local.get $kind) (i32.const 2))))
+      (local.set $i (i32.const 0))
+      (loop $convert
+        (i32.store offset=20992 (local.get $i)
+          (i32.trunc_sat_f32_s (f32.load offset=20480 (local.get $i))))
+        (br_if $convert (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (i32.const 128))))
+      (local.set $right (i32.add (local.get $right)
+        (i32.eq (i32.load offset=20992 (i32.shl (local.get $at) (i32.const 2))) (local.get $wanted))))
+      (i32.store offset=20992 (i32.shl (local.get $at) (i32.const 2)) (i32.const 2))
+      (local.set $i (i32.const 0))
+      (local.set $sum (i32.const 0))
+      (loop $add
+        (local.set $sum (i32.add (local.get $sum) (i32.load offset=20992 (local.get $i))))
+        (br_if $add (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (i32.const 128))))
+      (if (i32.ne (local.get $sum) (i32.const 64)) (then (unreachable)))
+      (br_if $place (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 32))))
+    (local.get $right)))
