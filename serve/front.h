@@ -81,7 +81,7 @@ struct site_seen {
 
 /* An app that is served. It lives until its last exchange has ended. */
 struct site {
-    struct site *next;
+    struct site *next, **link; /* link: what points to it */
     struct front *front;
     struct serve_kit kit;
     struct app *app;       /* the kit's */
@@ -93,6 +93,17 @@ struct site {
     struct site_seen seen; /* of this pool's */
 };
 
+/* The routes of all sites (route.c): those of a host by its name, then those of several. */
+struct route {
+    struct site *site;
+    const struct app_route *route; /* the site's */
+    uint32_t place;                /* in the order of the sites */
+};
+struct routes {
+    struct route *all; /* the named ones first */
+    uint32_t named, count;
+};
+
 struct front {
     struct event_base *base;
     const struct serve_options *options;
@@ -101,6 +112,8 @@ struct front {
     struct pool *pool;
     struct site *sites;
     struct site_counts *counts;
+    void *counts_by_name; /* tsearch(3) */
+    struct routes routes;
     struct connection *connections; /* http_server.c */
     struct fcgi_connection *fcgi_connections;
     uint32_t connection_count;
@@ -168,6 +181,10 @@ enum status front_run(const struct serve_options *options, const struct listen_s
                       int control_fd, struct error *err) must_check;
 
 /* ---- route.c ---- */
+/* To be called where the sites have changed. Without memory those that are new are not found.
+ */
+enum status route_index(struct front *front, struct error *err) must_check;
+void route_index_free(struct front *front);
 /* The site for a host (as in Host) and a resolved path; ret_prefix_length: of the path that its
  * route took, without a final slash. NULL: none. */
 struct site *route_find(const struct front *front, const char *host, const char *path,

@@ -8,6 +8,8 @@
 #include "serve/pool.h"
 #include "serve/site_files.h"
 
+#include <search.h>
+
 void front_take_kit(struct front *front, struct link_message *message) {
     struct error err = {0};
     struct serve_kit kit;
@@ -32,32 +34,31 @@ void front_drop_kits(struct front *front) {
     front->kit_count = 0;
 }
 
+static int counts_by_name(const void *left, const void *right) {
+    const struct site_counts *a = left, *b = right;
+    return strcmp(a->name, b->name);
+}
+
 static struct site_counts *counts_of(struct front *front, const char *name) {
-    for (struct site_counts *c = front->counts; c; c = c->next)
-        if (strcmp(c->name, name) == 0) return c;
+    struct site_counts key = {.name = (char *)(uintptr_t)name};
+    struct site_counts **found = tfind(&key, &front->counts_by_name, counts_by_name);
+    if (found) return *found;
     struct site_counts *c = calloc(1, sizeof *c);
-    if (c && !(c->name = strdup(name))) {
+    if (!c || !(c->name = strdup(name)) ||
+        !tsearch(c, &front->counts_by_name, counts_by_name)) {
+        if (c) free(c->name);
         free(c);
         return NULL;
     }
-    if (c) {
-        c->next = front->counts;
-        front->counts = c;
-    }
+    c->next = front->counts;
+    front->counts = c;
     return c;
-}
-
-static struct site *find(struct front *front, const char *name) {
-    for (struct site *s = front->sites; s; s = s->next)
-        if (!s->removed && strcmp(s->app->name, name) == 0) return s;
-    return NULL;
 }
 
 static void free_if_over(struct site *site) {
     if (!site->removed || !site->drained || site->exchanges) return;
-    struct site **link = &site->front->sites;
-    while (*link != site) link = &(*link)->next;
-    *link = site->next;
+    *site->link = site->next;
+    if (site->next) site->next->link = site->link;
     site_files_close(site->files);
     serve_kit_finish(&site->kit);
     free(site);
@@ -102,7 +103,8 @@ static void remove_site(struct site *site) {
     pool_app_remove(pool, on_drained, site); /* may call back at once */
 }
 
-static enum status add_site(struct front *front, struct serve_kit *kit, struct error *err) {
+static enum status add_site(struct front *front, struct serve_kit *kit, struct pool_app *before,
+                            struct error *err) {
     static const enum pool_interface interfaces[] = {
         [APP_CGI] = POOL_CGI, [APP_FASTCGI] = POOL_FASTCGI, [APP_HTTP] = POOL_HTTP};
     static const enum pool_reuse reuses[] = {
@@ -144,6 +146,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
         .idle_ns = app->hibernate.idle_ns ? app->hibernate.idle_ns : POOL_NEVER,
         .hibernates = app->reuse == APP_KEEP,
         .survives_reboot = app->hibernate.survives == APP_SURVIVE_REBOOT,
+        .follows = before,
         .context = site,
     };
     enum status status = ST_OK;
@@ -159,34 +162,89 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct e
     site->app = site->kit.app;
     site->counts = counts;
     site->next = front->sites;
+    site->link = &front->sites;
+    if (site->next) site->next->link = &site->next;
     front->sites = site;
     *kit = (struct serve_kit){.object_fd = -1, .snapshot_fd = -1, .counters_fd = -1};
     return ST_OK;
 }
 
-void front_apply_kits(struct front *front) {
-    struct serve_kit *kits = steal(front->kits);
-    uint32_t count = front->kit_count;
-    front->kit_count = 0;
-    /* Which of the sites there are now stay. */
-    struct site *old = front->sites;
-    for (struct site *s = old, *next; s; s = next) {
+/* ---- a new set ----------------------------------------------------------------------------
+ */
+
+struct wanted {
+    struct serve_kit *kit;
+    bool stays;              /* it is served already */
+    struct pool_app *before; /* of the site that it takes the place of; NULL */
+};
+
+static int wanted_by_name(const void *left, const void *right) {
+    const struct wanted *a = left, *b = right;
+    int order = strcmp(a->kit->app->name, b->kit->app->name);
+    return order ? order : (a->kit > b->kit) - (a->kit < b->kit);
+}
+
+static int wanted_by_place(const void *left, const void *right) {
+    const struct wanted *a = left, *b = right;
+    return (a->kit > b->kit) - (a->kit < b->kit);
+}
+
+static int by_site(const void *left, const void *right) {
+    const struct site *site = left;
+    const struct wanted *w = right;
+    return strcmp(site->app->name, w->kit->app->name);
+}
+
+/* In order of names; of two kits with one name only the first. */
+static struct wanted *order(struct serve_kit *kits, uint32_t *count) {
+    struct wanted *all = calloc((size_t)*count + 1, sizeof *all);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; all && i < *count; i++) all[i].kit = &kits[i];
+    if (all) qsort(all, *count, sizeof *all, wanted_by_name);
+    for (uint32_t i = 0; all && i < *count; i++)
+        if (!kept || strcmp(all[kept - 1].kit->app->name, all[i].kit->app->name) != 0)
+            all[kept++] = all[i];
+    *count = kept;
+    return all;
+}
+
+/* Which of the sites there are now stay; the others end. */
+static void keep_or_remove(struct front *front, struct wanted *all, uint32_t count) {
+    for (struct site *s = front->sites, *next; s; s = next) {
         next = s->next;
         if (s->removed) continue;
-        bool stays = false;
-        for (uint32_t i = 0; i < count && !stays; i++)
-            stays = kits[i].app && kit_equal(&s->kit, &kits[i]);
-        if (!stays) remove_site(s);
+        struct wanted *w = bsearch(s, all, count, sizeof *all, by_site);
+        if (w && kit_equal(&s->kit, w->kit)) {
+            w->stays = true;
+            continue;
+        }
+        if (w) w->before = s->pool;
+        remove_site(s);
     }
+}
+
+void front_apply_kits(struct front *front) {
+    struct serve_kit *kits = front->kits;
+    uint32_t count = front->kit_count;
+    struct wanted *all = order(kits, &count);
+    if (!all) {
+        front_log_event(front, "out of memory: the apps stay as they were");
+        front_drop_kits(front);
+        return;
+    }
+    keep_or_remove(front, all, count);
+    qsort(all, count, sizeof *all, wanted_by_place);
     for (uint32_t i = 0; i < count; i++) {
         struct error err = {0};
-        if (!find(front, kits[i].app->name) && add_site(front, &kits[i], &err) != ST_OK) {
-            error_wrap(&err, "%s: cannot be served", kits[i].app->name);
-            front_log_event(front, err.message);
-        }
-        serve_kit_finish(&kits[i]);
+        const char *name = all[i].kit->app->name;
+        if (all[i].stays || add_site(front, all[i].kit, all[i].before, &err) == ST_OK) continue;
+        error_wrap(&err, "%s: cannot be served", name);
+        front_log_event(front, err.message);
     }
-    free(kits);
+    free(all);
+    front_drop_kits(front);
+    struct error err = {0};
+    if (route_index(front, &err) != ST_OK) front_log_event(front, err.message);
     front->generations++;
     front->ready = true;
 }
@@ -204,6 +262,7 @@ void front_count_overhead(struct front *front) {
 }
 
 void front_free_apps(struct front *front) {
+    route_index_free(front);
     for (struct site *s = front->sites, *next; s; s = next) {
         next = s->next;
         site_files_close(s->files);
@@ -212,6 +271,7 @@ void front_free_apps(struct front *front) {
     }
     for (struct site_counts *c = front->counts, *next; c; c = next) {
         next = c->next;
+        tdelete(c, &front->counts_by_name, counts_by_name);
         free(c->name);
         free(c);
     }

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <search.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -38,9 +39,10 @@ static bool take_number(const char *text, const char **end, uint64_t *ret) {
     return **end == '.';
 }
 
-/* NULL: no name of ours, or of no use in this boot (*ret_stale). */
+/* NULL: no name of ours, or of no use in this boot (*ret_stale). *ret_app_length: of the app's
+ * name, with which it begins. */
 static struct hibernated *parse(const struct hibernated_dir *dir, const char *name,
-                                bool *ret_stale) {
+                                size_t *ret_app_length, bool *ret_stale) {
     const char *dot = strrchr(name, '.');
     struct hibernated h = {0};
     *ret_stale = false;
@@ -61,8 +63,7 @@ static struct hibernated *parse(const struct hibernated_dir *dir, const char *na
         free(copy);
         return NULL;
     }
-    h.app = h.name;
-    h.app_length = (size_t)(end - name);
+    *ret_app_length = (size_t)(end - name);
     *copy = h;
     return copy;
 }
@@ -71,30 +72,73 @@ static void temporary_name(uint64_t number, char ret[32]) {
     snprintf(ret, 32, "tmp.%llu", (unsigned long long)number);
 }
 
-bool hibernated_is_of(const struct hibernated *h, const char *app) {
-    return strlen(app) == h->app_length && memcmp(app, h->app, h->app_length) == 0;
+static void free_one(struct hibernated *h) {
+    free(h->name);
+    free(h);
 }
 
-/* ---- the list ---------------------------------------------------------------------------- */
+/* ---- the lists --------------------------------------------------------------------------- */
 
-static void insert(struct hibernated_dir *dir, struct hibernated *h) {
+static int by_name(const void *left, const void *right) {
+    const struct hibernated_app *a = left, *b = right;
+    return strcmp(a->name, b->name);
+}
+
+struct hibernated_app *hibernated_of(const struct hibernated_dir *dir, const char *app) {
+    struct hibernated_app key = {.name = (char *)(uintptr_t)app};
+    struct hibernated_app **found = dir ? tfind(&key, &dir->apps, by_name) : NULL;
+    return found ? *found : NULL;
+}
+
+static struct hibernated_app *find_or_add(struct hibernated_dir *dir, char *name) {
+    struct hibernated_app *app = hibernated_of(dir, name);
+    if (app) {
+        free(name);
+        return app;
+    }
+    app = calloc(1, sizeof *app);
+    if (app) {
+        *app = (struct hibernated_app){.name = name};
+        TAILQ_INIT(&app->list);
+        if (tsearch(app, &dir->apps, by_name)) return app;
+    }
+    free(app);
+    free(name);
+    return NULL;
+}
+
+/* false: no memory, and h is freed. */
+static bool insert(struct hibernated_dir *dir, struct hibernated *h, size_t app_length) {
     struct hibernated *at;
-    TAILQ_FOREACH(at, &dir->all, link) if (at->serial <= h->serial) break;
+    char *app = strndup(h->name, app_length);
+    h->of = app ? find_or_add(dir, app) : NULL;
+    if (!h->of) {
+        free_one(h);
+        return false;
+    }
+    TAILQ_FOREACH(at, &h->of->list, of_app) if (at->serial <= h->serial) break;
     if (at)
-        TAILQ_INSERT_BEFORE(at, h, link);
+        TAILQ_INSERT_BEFORE(at, h, of_app);
     else
-        TAILQ_INSERT_TAIL(&dir->all, h, link);
+        TAILQ_INSERT_TAIL(&h->of->list, h, of_app);
+    TAILQ_INSERT_HEAD(&dir->all, h, link);
     if (h->serial > dir->last_serial) dir->last_serial = h->serial;
     dir->count++;
     dir->bytes += h->bytes;
+    return true;
 }
 
 static void forget(struct hibernated_dir *dir, struct hibernated *h) {
+    struct hibernated_app *app = h->of;
     TAILQ_REMOVE(&dir->all, h, link);
+    TAILQ_REMOVE(&app->list, h, of_app);
     dir->count--;
     dir->bytes -= h->bytes;
-    free(h->name);
-    free(h);
+    free_one(h);
+    if (!TAILQ_EMPTY(&app->list)) return;
+    tdelete(app, &dir->apps, by_name);
+    free(app->name);
+    free(app);
 }
 
 /* ---- opening ----------------------------------------------------------------------------- */
@@ -120,17 +164,20 @@ static enum status scan(struct hibernated_dir *dir, struct error *err) {
     for (struct dirent *entry; (entry = readdir(list));) {
         struct stat st;
         bool stale = false;
-        struct hibernated *h = parse(dir, entry->d_name, &stale);
+        size_t app_length = 0;
+        struct hibernated *h = parse(dir, entry->d_name, &app_length, &stale);
         if (stale || strncmp(entry->d_name, "tmp.", 4) == 0)
             unlinkat(dir->fd, entry->d_name, 0);
         if (!h) continue;
         if (fstatat(dir->fd, h->name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode)) {
-            free(h->name);
-            free(h);
+            free_one(h);
             continue;
         }
         h->bytes = (uint64_t)st.st_size;
-        insert(dir, h);
+        if (!insert(dir, h, app_length)) {
+            closedir(list);
+            return error_set(err, ST_NO_MEMORY, "out of memory");
+        }
     }
     closedir(list);
     return ST_OK;
@@ -204,6 +251,7 @@ enum status hibernated_publish(struct hibernated_dir *dir, uint64_t number, cons
                                const struct hibernated_key *key, bool reboot, uint64_t bytes,
                                struct hibernated **ret, struct error *err) {
     char temporary[32], name[NAME_BYTES];
+    size_t app_length = 0;
     bool stale;
     uint64_t serial = now_ns();
     if (serial <= dir->last_serial) serial = dir->last_serial + 1;
@@ -213,18 +261,20 @@ enum status hibernated_publish(struct hibernated_dir *dir, uint64_t number, cons
                      reboot ? REBOOT_WORD : dir->boot);
     if (n < 0 || (size_t)n >= sizeof name)
         return error_set(err, ST_LIMIT, "the app's name is too long");
-    struct hibernated *h = parse(dir, name, &stale);
+    struct hibernated *h = parse(dir, name, &app_length, &stale);
     if (!h) return error_set(err, ST_NO_MEMORY, "out of memory");
     h->bytes = bytes;
     temporary_name(number, temporary);
     if (renameat(dir->fd, temporary, dir->fd, name) != 0 || (reboot && fsync(dir->fd) != 0)) {
         error_set_errno(err, ST_IO, "cannot publish a hibernated guest");
         unlinkat(dir->fd, name, 0);
-        free(h->name);
-        free(h);
+        free_one(h);
         return ST_IO;
     }
-    insert(dir, h);
+    if (!insert(dir, h, app_length)) {
+        unlinkat(dir->fd, name, 0);
+        return error_set(err, ST_NO_MEMORY, "out of memory");
+    }
     *ret = h;
     return ST_OK;
 }
@@ -234,10 +284,11 @@ enum status hibernated_publish(struct hibernated_dir *dir, uint64_t number, cons
 struct hibernated *hibernated_find(const struct hibernated_dir *dir, const char *app,
                                    const struct hibernated_key *key) {
     struct hibernated *h;
-    if (!dir) return NULL;
-    TAILQ_FOREACH(h, &dir->all, link)
+    const struct hibernated_app *of = hibernated_of(dir, app);
+    if (!of) return NULL;
+    TAILQ_FOREACH(h, &of->list, of_app)
     if (!h->taken && h->key.object == key->object && h->key.snapshot == key->snapshot &&
-        h->key.config == key->config && hibernated_is_of(h, app))
+        h->key.config == key->config)
         return h;
     return NULL;
 }

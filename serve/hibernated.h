@@ -27,24 +27,28 @@ struct hibernated_key {
 };
 
 struct hibernated {
-    char *name;      /* of the file */
-    const char *app; /* not terminated: app_length */
-    size_t app_length;
+    char *name;                /* of the file */
+    struct hibernated_app *of; /* its app */
     struct hibernated_key key;
     uint64_t serial, bytes;
     bool reboot;
     bool taken;        /* a tenant has it, and is not up yet */
     uint32_t failures; /* of tenants that had it, in a row */
-    TAILQ_ENTRY(hibernated) link;
+    TAILQ_ENTRY(hibernated) link, of_app;
 };
 TAILQ_HEAD(hibernated_list, hibernated); /* the newest first */
+struct hibernated_app {
+    char *name;
+    struct hibernated_list list; /* by of_app */
+};
 
 struct hibernated_dir {
     int fd, lock_fd;
     char boot[9];
     uint64_t next_temporary, last_serial, bytes; /* bytes: of all files that can go on */
     uint32_t count;
-    struct hibernated_list all;
+    struct hibernated_list all; /* by link */
+    void *apps; /* tsearch(3): struct hibernated_app with at least one, by name */
 };
 
 /* Makes the directory where it is not there, and reads what it holds: temporary files, and
@@ -76,7 +80,8 @@ enum status hibernated_remove(struct hibernated_dir *dir, struct hibernated *h,
                               struct error *err) must_check;
 /* The same, but the file stays under another name. */
 void hibernated_set_aside(struct hibernated_dir *dir, struct hibernated *h);
-bool hibernated_is_of(const struct hibernated *h, const char *app);
+/* Those of the app, by of_app; NULL: none. dir may be NULL. */
+struct hibernated_app *hibernated_of(const struct hibernated_dir *dir, const char *app);
 /* Files older than age_ns of apps for which is_served says no, and those set aside. */
 void hibernated_clean(struct hibernated_dir *dir, uint64_t age_ns,
                       bool (*is_served)(void *context, const struct hibernated *h),

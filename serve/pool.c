@@ -47,8 +47,8 @@ static void pool_work(evutil_socket_t fd, short events, void *context) {
         request_deliver(request);
     }
     struct pool_app *app, *next;
-    for (app = TAILQ_FIRST(&pool->apps); app; app = next) {
-        next = TAILQ_NEXT(app, link); /* it may go */
+    for (app = TAILQ_FIRST(&pool->active); app; app = next) {
+        next = TAILQ_NEXT(app, active_link); /* it may go */
         app_dispatch(app);
     }
     hibernate_work(pool);
@@ -66,6 +66,7 @@ enum status pool_create(struct event_base *base, const struct pool_options *opti
     pool->zygote.socket = -1;
     TAILQ_INIT(&pool->spares);
     TAILQ_INIT(&pool->apps);
+    TAILQ_INIT(&pool->active);
     TAILQ_INIT(&pool->over);
     struct pool_options *o = &pool->options;
     if (!o->spares) o->spares = 1;

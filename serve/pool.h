@@ -122,6 +122,9 @@ struct pool_app_config {
     /* keep: it does not end, but is written to a file, and goes on with the next request; where
      * that is not possible it stays. */
     bool hibernates, survives_reboot;
+    /* An app that was removed in this turn of the loop, whose place this one takes; NULL. What
+     * it has begun is gone on with by this one where it is the same to the guest. */
+    struct pool_app *follows;
     void *context; /* pool_app_context gives it back */
 };
 enum status pool_app_add(struct pool *pool, const struct pool_app_config *config,

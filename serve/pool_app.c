@@ -81,6 +81,30 @@ static bool is_over(const struct pool_app *app) {
     return app->tenant_count == 0 && app->queue_length == 0 && !has_tenants(app);
 }
 
+static void set_idle_timer(struct pool_app *app) {
+    uint64_t ns = app->config.idle_ns / 2 + 1000000;
+    pool_set_timer(&app->timer, ns < LOOK_NS ? ns : LOOK_NS);
+}
+
+/* An app that sleeps costs nothing but memory: there may be tens of thousands. */
+static bool wants_nothing(const struct pool_app *app) {
+    return !app->removed && !app->queue_length && !app->tenant_count && !app->config.warm &&
+           !app->prepared_wanted;
+}
+
+void app_activate(struct pool_app *app) {
+    if (app->active) return;
+    app->active = true;
+    TAILQ_INSERT_TAIL(&app->pool->active, app, active_link);
+    if (!event_pending(&app->timer, EV_TIMEOUT, NULL)) set_idle_timer(app);
+}
+
+static void deactivate(struct pool_app *app) {
+    if (!app->active) return;
+    app->active = false;
+    TAILQ_REMOVE(&app->pool->active, app, active_link);
+}
+
 void app_dispatch(struct pool_app *app) {
     struct pool_request *r;
     while ((r = TAILQ_FIRST(&app->queue))) {
@@ -109,6 +133,7 @@ void app_dispatch(struct pool_app *app) {
     }
     while (app->idle_count + app->warming_count < app->config.warm && !holds_back(app))
         if (!take_spare(app, false)) break;
+    if (wants_nothing(app)) deactivate(app);
 }
 
 /* ---- its configuration ------------------------------------------------------------------- */
@@ -131,11 +156,6 @@ void app_close_config(struct pool_app *app) {
 
 /* ---- idle tenants ------------------------------------------------------------------------ */
 
-static void set_idle_timer(struct pool_app *app) {
-    uint64_t ns = app->config.idle_ns / 2 + 1000000;
-    pool_set_timer(&app->timer, ns < LOOK_NS ? ns : LOOK_NS);
-}
-
 static void on_timer(evutil_socket_t fd, short events, void *context) {
     (void)fd, (void)events;
     struct pool_app *app = context;
@@ -151,7 +171,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
     }
     if (app->tenant_count == 0) app_close_config(app);
     pool_wake(app->pool);
-    set_idle_timer(app);
+    if (app->active) set_idle_timer(app);
 }
 
 /* ---- volumes ----------------------------------------------------------------------------- */
@@ -280,6 +300,7 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
     app->pool = pool;
     app->config = *config;
     app->config.argv = app->config.env = NULL;
+    app->config.follows = NULL;
     app->config.dirs = NULL;
     TAILQ_INIT(&app->idle);
     TAILQ_INIT(&app->prepared);
@@ -299,11 +320,10 @@ enum status pool_app_add(struct pool *pool, const struct pool_app_config *config
         pool_app_free(app);
         return status;
     }
-    struct pool_app *other;
-    TAILQ_FOREACH(other, &pool->apps, link)
-    if (hibernate_may_follow(app, other)) take_over(app, other);
+    if (config->follows && hibernate_may_follow(app, config->follows))
+        take_over(app, config->follows);
     hibernate_adopt(app);
-    set_idle_timer(app);
+    app_activate(app);
     pool_wake(pool);
     *ret_app = app;
     return ST_OK;
@@ -314,11 +334,13 @@ void pool_app_remove(struct pool_app *app, void (*drained)(void *context), void 
     app->drained = drained;
     app->drained_context = context;
     app->config.warm = 0;
+    app_activate(app);
     pool_wake(app->pool);
 }
 
 void pool_app_free(struct pool_app *app) {
     TAILQ_REMOVE(&app->pool->apps, app, link);
+    deactivate(app);
     event_del(&app->timer);
     for (uint32_t i = 0; app->volume_events && i < app->fd_count; i++)
         if (app->volumes >> i & 1) event_del(&app->volume_events[i]);

@@ -107,10 +107,11 @@ void hibernate_adopt(struct pool_app *app) {
     const char *reason = NULL;
     unsigned count = 0;
     struct error err = {0};
-    for (h = dir ? TAILQ_FIRST(&dir->all) : NULL; h; h = next) {
-        next = TAILQ_NEXT(h, link);
+    const struct hibernated_app *of = hibernated_of(dir, app->name);
+    for (h = of ? TAILQ_FIRST(&of->list) : NULL; h; h = next) {
+        next = TAILQ_NEXT(h, of_app); /* with the last, their list goes too */
         const struct hibernated_key *a = &h->key, *b = &app->key;
-        if (h->taken || !hibernated_is_of(h, app->name)) continue;
+        if (h->taken) continue;
         const char *why = !app->config.hibernates      ? "it is not reuse: keep any more"
                           : a->object != b->object     ? "it has another code object now"
                           : a->snapshot != b->snapshot ? "it has another snapshot now"
@@ -363,7 +364,7 @@ bool hibernate_may_follow(const struct pool_app *app, const struct pool_app *oth
 static struct pool_tenant *longest_idle(struct pool *pool, uint64_t now) {
     struct pool_app *app;
     struct pool_tenant *t, *best = NULL;
-    TAILQ_FOREACH(app, &pool->apps, link)
+    TAILQ_FOREACH(app, &pool->active, active_link)
     TAILQ_FOREACH(t, &app->idle, link) {
         bool may_go =
             app->config.hibernates ? may_hibernate(t, now) : app->config.reuse != POOL_KEEP;
@@ -378,7 +379,7 @@ static bool is_served(void *context, const struct hibernated *h) {
     const struct pool *pool = context;
     const struct pool_app *app;
     TAILQ_FOREACH(app, &pool->apps, link)
-    if (!app->removed && hibernated_is_of(h, app->name)) return true;
+    if (!app->removed && strcmp(h->of->name, app->name) == 0) return true;
     return false;
 }
 
@@ -476,9 +477,9 @@ void hibernate_numbers(const struct pool_app *app, struct pool_app_numbers *ret)
     const struct hibernated *h;
     ret->hibernated = 0;
     ret->hibernated_bytes = 0;
-    if (!dir) return;
-    TAILQ_FOREACH(h, &dir->all, link) {
-        if (!hibernated_is_of(h, app->name)) continue;
+    const struct hibernated_app *of = hibernated_of(dir, app->name);
+    if (!of) return;
+    TAILQ_FOREACH(h, &of->list, of_app) {
         ret->hibernated++;
         ret->hibernated_bytes += h->bytes;
     }

@@ -33,7 +33,7 @@ void prepared_end(struct pool_app *app) {
 
 bool prepared_give_up(struct pool *pool) {
     struct pool_app *app, *oldest = NULL;
-    TAILQ_FOREACH(app, &pool->apps, link)
+    TAILQ_FOREACH(app, &pool->active, active_link)
     if (app->prepared_count && (!oldest || app->cold_ns < oldest->cold_ns)) oldest = app;
     if (oldest) tenant_end(TAILQ_FIRST(&oldest->prepared));
     return oldest != NULL;
@@ -51,7 +51,7 @@ void prepared_make(struct pool *pool) {
     uint64_t now = pool_now_ns();
     struct pool_app *app;
     if (pool->closing || !o->prepared) return;
-    TAILQ_FOREACH(app, &pool->apps, link)
+    TAILQ_FOREACH(app, &pool->active, active_link)
     while (wants_one(app) && pool->prepared_count < o->prepared &&
            pool->spare_count > left_to_others) {
         if (pool->cold_count && now - app->cold_ns < LATER_NS) {
@@ -71,7 +71,7 @@ static void on_timer(evutil_socket_t fd, short events, void *context) {
     struct pool *pool = context;
     uint64_t now = pool_now_ns();
     struct pool_app *app;
-    TAILQ_FOREACH(app, &pool->apps, link)
+    TAILQ_FOREACH(app, &pool->active, active_link)
     if ((app->prepared_wanted || app->prepared_count) && now - app->cold_ns >= PREPARED_NS)
         prepared_end(app);
     if (pool->prepared_count) pool_set_timer(&pool->prepared_timer, LOOK_NS);

@@ -109,7 +109,8 @@ struct pool_app {
     uint64_t hibernated_max_bytes;
     uint32_t coming_count; /* of those that warm up: they go on from a file */
     struct pool_app_numbers numbers;
-    TAILQ_ENTRY(pool_app) link;
+    bool active; /* it is in pool->active */
+    TAILQ_ENTRY(pool_app) link, active_link;
 };
 TAILQ_HEAD(app_list, pool_app);
 
@@ -136,6 +137,7 @@ struct pool {
     uint32_t tenant_count, starting_count, spare_count;
     struct tenant_list spares;
     struct app_list apps;
+    struct app_list active;   /* by active_link: those that have or want something */
     struct request_list over; /* ended, done not yet called */
     struct event work;        /* dispatch and callbacks, outside of whoever caused them */
     uint32_t cold_count;      /* of requests under way for which a tenant was started */
@@ -200,8 +202,11 @@ void tenant_forked(struct pool_tenant *tenant, int pidfd);
 bool tenant_cpu_ns(const struct pool_tenant *tenant, uint64_t *ret_ns);
 
 /* ---- pool_app.c ---- */
-/* Gives queued requests to tenants, keeps warm ones ready. */
+/* Gives queued requests to tenants, keeps warm ones ready. It may free the app, and it takes it
+ * out of pool->active where it has nothing to do with it. */
 void app_dispatch(struct pool_app *app);
+/* It has something for app_dispatch. */
+void app_activate(struct pool_app *app);
 void pool_app_free(struct pool_app *app);
 /* The holder of one of its volumes has gone. */
 void app_lost_volume(struct pool_app *app);

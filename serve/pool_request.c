@@ -46,6 +46,7 @@ void request_again(struct pool_request *r) {
     event_del(&r->timer);
     TAILQ_INSERT_HEAD(&r->app->queue, r, link);
     r->app->queue_length++;
+    app_activate(r->app);
     limit_queued(r);
 }
 
@@ -167,6 +168,7 @@ enum status pool_submit(struct pool_app *app, const struct pool_submission *subm
     TAILQ_INSERT_TAIL(&app->queue, r, link);
     app->queue_length++;
     app->numbers.requests++;
+    app_activate(app);
     limit_queued(r);
     if (ret_request) *ret_request = r;
     /* At once where nobody walks the lists, and what else there is to do for it (another spare)

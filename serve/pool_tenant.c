@@ -532,7 +532,7 @@ void tenants_start(struct pool *pool) {
     if (!pool->zygote.ready || pool->closing) return;
     uint32_t wanted = pool->options.spares, count;
     struct pool_app *app;
-    TAILQ_FOREACH(app, &pool->apps, link)
+    TAILQ_FOREACH(app, &pool->active, active_link)
     if (app_wants_tenants(app, &count)) wanted += count;
     if (wanted > pool->options.spares && pool->tenant_count >= pool->options.max_tenants &&
         !prepared_give_up(pool))

@@ -169,7 +169,7 @@ static void under_faults(const struct operation *o) {
 
 static bool is_old(void *context, const struct hibernated *h) {
     (void)context;
-    return hibernated_is_of(h, "old");
+    return strcmp(h->of->name, "old") == 0;
 }
 
 static void rename_in(const char *from, const char *to) {
@@ -188,7 +188,7 @@ static void whose(void) {
                  "%s", err.message);
     struct hibernated_key other = key;
     struct hibernated *h = hibernated_find(dir, "old", &key);
-    PLACE_EXPECT(h && hibernated_is_of(h, "old"), "found");
+    PLACE_EXPECT(h && strcmp(h->of->name, "old") == 0, "found");
     PLACE_EXPECT(!hibernated_find(dir, "ol", &key) && !hibernated_find(dir, "olds", &key),
                  "another app");
     for (int i = 0; i < 3; i++) {
