@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -228,6 +229,26 @@ def routes():
                 ("x", "/a/../shop/2", b"shop /shop:/2"), ("x", "/%73hop/3", b"shop /shop:/3")):
             body = s.get(path, headers={"Host": host})[2].strip()
             check(body == wanted, f"{host} {path}", body)
+    # names that begin alike, and what a name leaves to less particular routes
+    with Server(any=app("any", "[{path: /}]"), a=app("a", "[{host: a.test, path: /x}]"),
+                deep=app("deep", "[{host: a.test, path: /x/y}, {host: z.test, path: /}]"),
+                more=app("more", "[{host: a.test.more, path: /}]"), less=app("less", "[{host: a.tes, path: /}]"),
+                wild=app("wild", "[{host: '*.test', path: /}]")) as s:
+        def expect(rows, when):
+            for host, path, wanted in rows:
+                body = s.get(path, headers={"Host": host})[2].split(b" ")[0].strip()
+                check(body == wanted, f"{host} {path} {when}", body)
+
+        expect((("a.test", "/x/y/z", b"deep"), ("a.test", "/x/z", b"a"), ("a.test", "/q", b"wild"),
+                ("a.test.more", "/x", b"more"), ("A.Tes:1", "/x", b"less"), ("a.te", "/x", b"any"), ("a.testi", "/x", b"any"),
+                ("b.test", "/x", b"wild"), ("z.test.", "/x", b"deep"), ("zz", "/x", b"any")), "at first")
+        (s.apps / "deep.yaml").unlink()
+        s.put_app("a", app("a", "[{host: a.test, path: /}]"))
+        s.put_app("new", app("new", "[{host: a.te, path: /}, {host: '*.a.test', path: /}]"))
+        s.signal(signal.SIGHUP)
+        wait_for(lambda: "read again" in s.stderr())
+        expect((("a.test", "/x/y/z", b"a"), ("a.test", "/q", b"a"), ("a.test.more", "/x", b"more"),
+                ("a.te", "/x", b"new"), ("q.a.test", "/x", b"new"), ("z.test", "/x", b"wild")), "after a reload")
     with Server(shop=app("shop", "[{path: /shop}]")) as s:
         check(s.get("/other")[0] == 404, "no app: 404")
 
