@@ -69,16 +69,10 @@ static void end_all(struct pool_app *app) {
     while ((idle = TAILQ_LAST(&app->idle, tenant_list))) tenant_end(idle);
 }
 
-static bool has_tenants(const struct pool_app *app) {
-    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS; slot++)
-        if (app->pool->slots[slot] && app->pool->slots[slot]->app == app) return true;
-    return false;
-}
-
 static bool is_over(const struct pool_app *app) {
     const struct pool_request *r;
     TAILQ_FOREACH(r, &app->pool->over, link) if (r->app == app) return false;
-    return app->tenant_count == 0 && app->queue_length == 0 && !has_tenants(app);
+    return app->process_count == 0 && app->queue_length == 0;
 }
 
 static void set_idle_timer(struct pool_app *app) {
@@ -287,7 +281,7 @@ static enum status prepare(struct pool_app *app, const struct pool_app_config *c
 static void take_over(struct pool_app *app, struct pool_app *from) {
     struct pool_tenant *t;
     while ((t = TAILQ_LAST(&from->idle, tenant_list))) tenant_move(t, app); /* in their order */
-    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS; slot++)
+    for (uint32_t slot = 0; slot < POOL_MAX_SLOTS && from->process_count; slot++)
         if ((t = app->pool->slots[slot]) && t->app == from) tenant_move(t, app);
     requests_move(from, app);
     soon_move(from, app);

@@ -90,6 +90,7 @@ struct pool_app {
     uint64_t lost_ns; /* when the holder of one was found gone: no tenant can be started */
     struct event *volume_events; /* for each of fds */
     uint32_t tenant_count;       /* not counting those that end */
+    uint32_t process_count;      /* those as well */
     uint32_t idle_count, warming_count, busy_count, queue_length;
     struct tenant_list idle; /* the one used last is first */
     struct tenant_list prepared;

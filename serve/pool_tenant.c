@@ -187,6 +187,7 @@ static void forget(struct pool_tenant *t) {
     if (t->log_end >= 0) close(t->log_end);
     t->pool->slots[t->slot] = NULL;
     t->pool->tenant_count--;
+    if (t->app) t->app->process_count--;
     free(t);
 }
 
@@ -595,6 +596,8 @@ void tenant_move(struct pool_tenant *t, struct pool_app *to) {
         from->tenant_count--;
         to->tenant_count++;
     }
+    from->process_count--;
+    to->process_count++;
     t->app = to;
     if (t->request) t->request->app = to;
     if (t->resuming) {
@@ -609,6 +612,7 @@ static bool assign(struct pool_tenant *t, struct pool_app *app, int hibernated_f
     leave_state(t);
     t->app = app;
     app->tenant_count++;
+    app->process_count++;
     enter_state(t, prepared ? POOL_TENANT_PREPARED : POOL_TENANT_WARMING);
     int error = send_assignment(t, app, t->log_end, hibernated_fd, prepared, asked);
     close(t->log_end);
