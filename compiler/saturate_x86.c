@@ -19,6 +19,7 @@
 
 #define PARTS_MAX 16u /* of a conversion */
 #define LANES_MAX 8u  /* of a part */
+#define WHOLE_MAX 64u /* lanes of a conversion */
 #define GROUP_MAX 8u  /* conversions */
 #define JUMPS_MAX 64u /* to a block that is divided */
 
@@ -27,7 +28,7 @@ static const char prefix[] = "llvm.fptosi.sat.v";
 /* `lanes` lanes of a vector from lane `first` on. */
 static LLVMValueRef slice(struct lower_module *m, LLVMBuilderRef builder, LLVMValueRef vector,
                           unsigned first, unsigned lanes) {
-    LLVMValueRef mask[64];
+    LLVMValueRef mask[LANES_MAX];
     for (unsigned i = 0; i < lanes; i++) mask[i] = LLVMConstInt(m->i32, first + i, false);
     return LLVMBuildShuffleVector(builder, vector, LLVMGetPoison(LLVMTypeOf(vector)),
                                   LLVMConstVector(mask, lanes), "");
@@ -39,7 +40,7 @@ static LLVMValueRef join(struct lower_module *m, LLVMBuilderRef builder, LLVMVal
     for (; count > 1; count /= 2)
         for (unsigned i = 0; i < count / 2; i++) {
             unsigned lanes = 2 * LLVMGetVectorSize(LLVMTypeOf(parts[2 * i]));
-            LLVMValueRef mask[64];
+            LLVMValueRef mask[WHOLE_MAX];
             for (unsigned k = 0; k < lanes; k++) mask[k] = LLVMConstInt(m->i32, k, false);
             parts[i] = LLVMBuildShuffleVector(builder, parts[2 * i], parts[2 * i + 1],
                                               LLVMConstVector(mask, lanes), "");
@@ -65,7 +66,8 @@ static bool plan(struct lower_module *m, LLVMValueRef call, struct conversion *r
     unsigned own = f32 && wide ? 8 : 4;
     if (!f32 && !wide) return false; /* cvttpd2dq of two leaves half a vector: not worth it */
     if (own > lanes) own = lanes;
-    if (own < 4 || lanes % own != 0 || lanes / own > PARTS_MAX || (lanes & (lanes - 1)) != 0)
+    if (own < 4 || lanes > WHOLE_MAX || lanes % own != 0 || lanes / own > PARTS_MAX ||
+        (lanes & (lanes - 1)) != 0)
         return false;
     *ret = (struct conversion){.call = call,
                                .x = x,

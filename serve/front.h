@@ -181,8 +181,7 @@ enum status front_run(const struct serve_options *options, const struct listen_s
                       int control_fd, struct error *err) must_check;
 
 /* ---- route.c ---- */
-/* To be called where the sites have changed. Without memory those that are new are not found.
- */
+/* To be called where sites have changed. Without memory those that are new are not found. */
 enum status route_index(struct front *front, struct error *err) must_check;
 void route_index_free(struct front *front);
 /* The site for a host (as in Host) and a resolved path; ret_prefix_length: of the path that its

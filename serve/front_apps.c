@@ -169,8 +169,7 @@ static enum status add_site(struct front *front, struct serve_kit *kit, struct p
     return ST_OK;
 }
 
-/* ---- a new set ----------------------------------------------------------------------------
- */
+/* ---- a new set -------------------------------------------------------------------------- */
 
 struct wanted {
     struct serve_kit *kit;

@@ -31,14 +31,14 @@ import hibernate
 from benchlib import HUTCH, BenchError
 
 
-class Server:
-    def __init__(self, wasm, count):
-        self.place = pathlib.Path(tempfile.mkdtemp(prefix="hutch-bench-apps-"))
-        (self.place / "apps").mkdir()
-        self.text = wasm
+class Server(hibernate.Server):  # its front and its end
+    def __init__(self, text, count):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="hutch-bench-apps-"))
+        (self.dir / "apps").mkdir()
+        self.text = text
         self.names = [f"app{i}" for i in range(count)]
         self.write("")
-        self.log = self.place / "log"
+        self.log = self.dir / "log"
         self.ports = []
         for _ in range(2):
             with socket.socket() as s:
@@ -48,14 +48,14 @@ class Server:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [HUTCH, "serve", "--listen", f"127.0.0.1:{self.ports[0]}", "--admin", f"127.0.0.1:{self.ports[1]}",
-                 "--access-log", "off", "--state-dir", self.place / "state", "--spares", "8", self.place / "apps"],
+                 "--access-log", "off", "--state-dir", self.dir / "state", "--spares", "8", self.dir / "apps"],
                 stdout=log, stderr=log)
         self.wait("serve: ready", 1, "it does not come up")
         self.up_seconds = time.monotonic() - begin
 
     def write(self, more):
         for name in self.names:
-            (self.place / "apps" / f"{name}.yaml").write_text(
+            (self.dir / "apps" / f"{name}.yaml").write_text(
                 f"kind: hutch.app/v1\nname: {name}\n{self.text}routes: [{{host: {name}.test, path: /}}]\n"
                 f"reuse: keep\nlimits: {{instances: 1}}\nhibernate: {{idle: 1h}}\n{more}")
 
@@ -84,25 +84,6 @@ class Server:
         self.wait("read again", turn, "no reload")
         return time.monotonic() - begin
 
-    def front_kib(self):
-        for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-            try:
-                words = path.read_text().rsplit(")", 1)
-            except OSError:
-                continue
-            if "hutch-front" in words[0] and int(words[1].split()[1]) == self.process.pid:
-                return hibernate.rss_kib(int(path.parent.name))
-        raise BenchError("no front")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        shutil.rmtree(self.place, ignore_errors=True)
-
 
 def measure(app, count, options, rows):
     def add(metric, value, unit, digits=2):
@@ -125,7 +106,7 @@ def measure(app, count, options, rows):
         add("a reload, nothing changed", server.reload(1), "s")
         server.write("debug: true\n")
         add("a reload, every app changed", server.reload(2), "s")
-        add("memory of the front", server.front_kib() / 1024, "MiB", 1)
+        add("memory of the front", hibernate.rss_kib(server.front()) / 1024, "MiB", 1)
     finally:
         server.stop()
 

@@ -1,8 +1,8 @@
 """What is in a snapshot, out of the garbage collector's sight.
 
 A full collection writes to the header of every object it knows, and with that copies every page
-of the snapshot that has objects: of a small Flask application some megabytes an instance. After a
-warm-up request what is garbage goes, and what stays is not looked at again (gc.freeze); an instance's own
+of the snapshot that has objects, for each instance (docs/snapshot.md has figures). After a warm-up
+request what is garbage goes, and what stays is not looked at again (gc.freeze); an instance's own
 objects are collected as ever.
 """
 
